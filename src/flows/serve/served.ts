@@ -1,0 +1,45 @@
+import type { InstanceUIDs } from '../../ports/index.ts';
+
+/** What a retrieval is about. */
+export interface Scope {
+  studyInstanceUID: string;
+  seriesInstanceUID?: string;
+  sopInstanceUID?: string;
+}
+
+/** One instance on its way out. */
+export interface ServedInstance extends InstanceUIDs {
+  sopClassUID: string;
+  transferSyntaxUID: string;
+  /** Bytes of the whole Part 10 file. */
+  size: number;
+  sha256: Uint8Array;
+  receivedAt: string;
+  /** The received bytes, or `[start, end)` of them. Authenticated before they are yielded. */
+  bytes(start?: number, end?: number): AsyncIterable<Uint8Array>;
+}
+
+/** One frame or bulk value on its way out. Native pixels and big-endian values leave as little-endian (PS3.18 §8.7.3). */
+export interface ServedPart {
+  size: number;
+  /** Transfer syntax of the bytes: the stored one for encapsulated frames, else Explicit VR Little Endian. */
+  transferSyntaxUID: string;
+  bytes(start?: number, end?: number): AsyncIterable<Uint8Array>;
+}
+
+/** What the read edges ask of the bridge; every method throws DagpacsError `not-found`, `block-missing`, `block-damaged`. */
+export interface Serve {
+  /** Current instances in scope, in their order; at least one. */
+  instances(scope: Scope): ServedInstance[];
+  /** Version `n` (1-based) of an instance. */
+  version(sopInstanceUID: string, n: number): ServedInstance;
+  /**
+   * The instances' metadata as one DICOM JSON array, every BulkDataURI absolute under `base` (which ends in `/dicom-web`).
+   * As one gzip body or as chunks of text.
+   */
+  metadata(scope: Scope, base: string, encoding: 'gzip' | 'identity'): Promise<Uint8Array | Uint8Array[]>;
+  /** Frames by 1-based number, in the order asked. `invalid-parameter` where one is out of range. */
+  frames(instance: InstanceUIDs, numbers: number[]): Promise<ServedPart[]>;
+  /** The value that a BulkDataURI's last part (`7FE00010`, `00400275/1/00091010`) names. */
+  bulkData(instance: InstanceUIDs, path: string): Promise<ServedPart>;
+}

@@ -1,0 +1,37 @@
+import type { Cid } from '../ipld/cid.ts';
+
+/** A place in the append-only log: the pack's number and the byte after the last section that counts. */
+export interface Position {
+  pack: number;
+  offset: number;
+}
+
+export interface Block {
+  cid: Cid;
+  bytes: Uint8Array;
+}
+
+/** The local, durable store of IPFS blocks, and the log that everything else follows from. */
+export interface BlockStore {
+  /**
+   * Appends a block. Blocks land in the order of the calls. The parts must not be changed until the promise resolves,
+   * which is when the operating system has the bytes; they are durable after the next {@link commit}.
+   * @throws DagpacsError `storage-failed`
+   */
+  append(cid: Cid, parts: Uint8Array[]): Promise<void>;
+  /** Resolves when all that was appended before the call survives a power cut. Callers that wait share one fsync. */
+  commit(): Promise<void>;
+  /** The log's end as appended so far. */
+  position(): Position;
+  has(cid: Cid): boolean;
+  /**
+   * Bytes `start` (inclusive) to `end` (exclusive) of a block, as they lie on disk: the caller authenticates them.
+   * @throws DagpacsError `block-missing`, `storage-failed`
+   */
+  read(cid: Cid, start?: number, end?: number): Promise<Uint8Array>;
+  /** The dag-cbor blocks (instance nodes, records) that were committed after `from`, in order, each with the position after it. */
+  replay(from: Position): AsyncIterable<Block & { next: Position }>;
+  usage(): { packs: number; blocks: number; bytes: number };
+  /** Commits and closes. */
+  close(): Promise<void>;
+}

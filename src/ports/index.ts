@@ -1,0 +1,153 @@
+import type { BulkValue, DicomJson, FrameTable } from '../dicom/model.ts';
+import type { Query } from '../dicom/query.ts';
+import type { Cid } from '../ipld/cid.ts';
+import type { Position } from './blocks.ts';
+import type { Anchored, Hex, SignedTransaction } from './ledger.ts';
+
+export interface InstanceUIDs {
+  studyInstanceUID: string;
+  seriesInstanceUID: string;
+  sopInstanceUID: string;
+}
+
+/** One version of an instance, as served and as proved. */
+export interface Version extends InstanceUIDs {
+  /** 1 for the first bytes received under this SOP Instance UID. */
+  version: number;
+  sopClassUID: string;
+  transferSyntaxUID: string;
+  /** SHA-256 of the received bytes. */
+  sha256: Uint8Array;
+  /** Bytes received. */
+  size: number;
+  /** Offset of the first byte after the file meta information. */
+  datasetOffset: number;
+  /** ISO 8601 UTC with milliseconds. */
+  receivedAt: string;
+  receivedFrom: string;
+  /** The instance node. */
+  node: Cid;
+  /** The sealed object. */
+  object: Cid;
+  /** The object key, wrapped by the study key (RFC 3394). */
+  wrappedKey: Uint8Array;
+}
+
+/** What is kept beside a version's row. */
+export interface VersionDetails {
+  /** Zstandard of the header's JSON text (UTF-8). */
+  header: Uint8Array;
+  frames: FrameTable;
+  bulk: Record<string, BulkValue>;
+}
+
+/** A version to be added: its number is given by the index, in the order of the log. */
+export interface Addition extends Omit<Version, 'version'>, VersionDetails {
+  /** The parsed header, for the query keys. */
+  dataset: DicomJson;
+  /** The log's end after its instance node. */
+  next: Position;
+}
+
+/** A batch as the index knows it. */
+export interface Batch {
+  id: Hex;
+  sequence: number;
+  record: Cid;
+  previousRoot: Hex;
+  merkleRoot: Hex;
+  /** ISO 8601. */
+  closedAt: string;
+  count: number;
+  studies: { reference: Hex; total: number }[];
+  replicatedAt?: string;
+  /** Signed transactions, newest last. */
+  transactions: SignedTransaction[];
+  anchored?: Anchored;
+  finalAt?: string;
+}
+
+export interface Custody {
+  version: Version;
+  storedAt: string;
+  batch?: Batch;
+  leafIndex?: number;
+}
+
+export interface Pending {
+  versions: Version[];
+  /** ISO 8601 time at which the oldest was received. */
+  oldest?: string;
+}
+
+/**
+ * The index: everything that is looked up rather than followed. It is derived from the log, and one transaction moves its
+ * rows and its cursor. Reads are synchronous and see committed rows only.
+ */
+export interface Index {
+  /** How far the index has followed the log. */
+  cursor(): Position;
+  /**
+   * Adds versions and moves the cursor in one transaction, which is committed when `durable` resolves and rolled back when
+   * it rejects (and then so does this). A node that is held already is passed over. Calls run one after the other.
+   */
+  add(additions: Addition[], durable?: Promise<void>): Promise<void>;
+  /** Adds a batch from its record, linking the versions whose nodes it lists in leaf order; idempotent by id. */
+  addBatch(
+    batch: Omit<Batch, 'transactions' | 'studies'>,
+    nodes: Cid[],
+    studies: Batch['studies'],
+    next: Position,
+  ): Promise<void>;
+
+  /** The current version under a SOP Instance UID, or version `n`. */
+  version(sopInstanceUID: string, n?: number): Version | undefined;
+  /** All versions, oldest first. */
+  versions(sopInstanceUID: string): Custody[];
+  /** Current versions of a study or series, ordered by series number and UID, then instance number and UID. */
+  instances(studyInstanceUID: string, seriesInstanceUID?: string): Version[];
+  details(version: Version): VersionDetails;
+  /** Zstandard header texts of the current versions, in the order of {@link instances}. */
+  headers(studyInstanceUID: string, seriesInstanceUID?: string): (InstanceUIDs & { header: Uint8Array })[];
+  /** A number that changes whenever the answer of {@link headers} would. 0 where there is nothing. */
+  revision(studyInstanceUID: string, seriesInstanceUID?: string): number;
+  /** JSON texts of DICOM JSON objects; RetrieveURL is `retrieve:/studies/…`. `more`: results were cut by the limit. */
+  query(query: Query): { rows: string[]; more: boolean };
+
+  /** The oldest versions that are in no batch, at most `max`. */
+  pending(max: number): Pending;
+  /** How many versions are in no batch. */
+  pendingCount(): number;
+  /** How many versions of the study are in batches up to and including `sequence` (all, where it is not given). */
+  batchedInStudy(studyInstanceUID: string, sequence?: number): number;
+  batch(id: Hex): Batch | undefined;
+  /** Newest first. */
+  batches(limit: number, before?: number): Batch[];
+  lastBatch(): Batch | undefined;
+  /** Batches of one kind of unfinished business, oldest first. */
+  unfinished(what: 'anchor' | 'final' | 'replicate', limit: number): Batch[];
+  /** Versions of a batch in leaf order. */
+  leaves(id: Hex): Version[];
+  /** Durable (fsync) before it returns, since a transaction may be sent only after. */
+  addTransaction(id: Hex, transaction: SignedTransaction): void;
+  /** Sets or, with undefined, takes back (reorganisation) where a batch is anchored. */
+  setAnchored(id: Hex, anchored: Anchored | undefined): void;
+  setFinal(id: Hex, at: string): void;
+  setReplicated(id: Hex, at: string): void;
+
+  /** Versions per furthest stage, and in all. */
+  counts(): {
+    studies: number;
+    series: number;
+    instances: number;
+    versions: number;
+    stored: number;
+    replicated: number;
+    anchored: number;
+    final: number;
+  };
+  /** Small named values that belong to the installation, such as the chain it is anchored on. */
+  getValue(name: string): string | undefined;
+  setValue(name: string, value: string): void;
+  close(): Promise<void>;
+}
