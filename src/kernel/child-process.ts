@@ -57,7 +57,7 @@ exec "$@" 3<&-`;
 export function startChild(options: ChildOptions): Child {
   const { command, args, name, onLine, stopSignal = 'SIGTERM', stopTimeoutMs = 10_000 } = options;
   const output = onLine ? 'pipe' : 'ignore';
-  const surroundings = { cwd: options.cwd, env: options.env ?? process.env, windowsHide: true };
+  const surroundings = { cwd: options.cwd, env: options.env, windowsHide: true };
   const guarded = process.platform !== 'win32';
   const tenths = String(Math.ceil(stopTimeoutMs / 100));
   const child: ChildProcess = guarded
