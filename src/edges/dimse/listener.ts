@@ -1,0 +1,80 @@
+import { createServer, type Socket } from 'node:net';
+import type { Ingest } from '../../flows/ingest/received.ts';
+import { DagpacsError } from '../../kernel/errors.ts';
+import type { Log } from '../../kernel/log.ts';
+import { DimseAssociation, type Rejection } from './association.ts';
+import type { DimseOptions } from './options.ts';
+import { echoService } from './services/echo.ts';
+import type { Service } from './services/service.ts';
+import { storeService } from './services/store.ts';
+
+export interface DimseListener {
+  /** Where it listens. */
+  address: { host: string; port: number };
+  /**
+   * Takes no more associations, lets running operations finish, and aborts what is left after `timeoutMs`. Resolves when
+   * every connection is closed and every operation has ended.
+   */
+  drain(timeoutMs: number): Promise<void>;
+  /** {@link drain} without patience. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the DIMSE listener: Verification and Storage as SCP.
+ * @throws DagpacsError `bad-setting` where the address cannot be listened on
+ */
+export async function startDimse(options: DimseOptions, modules: { ingest: Ingest; log: Log }): Promise<DimseListener> {
+  const { log } = modules;
+  const services = new Map<number, Service>(
+    [echoService, storeService(modules.ingest, log)].map((service) => [service.field, service]),
+  );
+  /** In the order in which they connected. */
+  const pending = new Set<DimseAssociation>();
+  const established = new Set<DimseAssociation>();
+  let draining = false;
+  const empty = Promise.withResolvers<void>();
+
+  const admit = (association: DimseAssociation): Rejection | undefined => {
+    if (draining) return [2, 3, 1, 'shutting down'];
+    if (established.size >= options.maxAssociations) return [2, 3, 2, 'too many associations'];
+    pending.delete(association);
+    established.add(association);
+    return undefined;
+  };
+  const closed = (association: DimseAssociation): void => {
+    pending.delete(association);
+    established.delete(association);
+    if (draining && pending.size + established.size === 0) empty.resolve();
+  };
+
+  const server = createServer({ noDelay: true, keepAlive: true }, (socket: Socket) => {
+    const [oldest] = pending;
+    if (oldest && pending.size >= options.maxPending) oldest.giveUp('too many connections without an association');
+    pending.add(new DimseAssociation(socket, options, { services, log, admit, closed }));
+  });
+  const address = await new Promise<DimseListener['address']>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const rule = `must be free to listen on (${error.code})`;
+      reject(new DagpacsError('bad-setting', `cannot listen on ${options.host}:${options.port}`, { rule }));
+    });
+    server.listen({ host: options.host, port: options.port }, () => {
+      const bound = server.address() as { address: string; port: number };
+      resolve({ host: bound.address, port: bound.port });
+    });
+  });
+  server.on('error', (error) => log.error('dimse-listener-failed', { error: error.name }));
+
+  const drain = async (timeoutMs: number): Promise<void> => {
+    draining = true;
+    server.close();
+    if (pending.size + established.size === 0) return;
+    for (const association of [...pending, ...established]) association.drain();
+    const timer = setTimeout(() => {
+      for (const association of established) association.giveUp('shutting down');
+    }, timeoutMs);
+    await empty.promise;
+    clearTimeout(timer);
+  };
+  return { address, drain, close: () => drain(0) };
+}
