@@ -16,9 +16,10 @@ export interface BlockStore {
   /**
    * Appends a block. Blocks land in the order of the calls. The parts must not be changed until the promise resolves,
    * which is when the operating system has the bytes; they are durable after the next {@link commit}.
+   * @returns the log's end after this block
    * @throws DagpacsError `storage-failed`
    */
-  append(cid: Cid, parts: Uint8Array[]): Promise<void>;
+  append(cid: Cid, parts: Uint8Array[]): Promise<Position>;
   /** Resolves when all that was appended before the call survives a power cut. Callers that wait share one fsync. */
   commit(): Promise<void>;
   /** The log's end as appended so far. */

@@ -49,6 +49,8 @@ export interface Ledger {
   next(): Promise<{ sequence: number; previousRoot: Hex }>;
   /** Where the batch is anchored on the chain as it is now, or undefined. */
   find(batch: Hex): Promise<Anchored | undefined>;
+  /** Our transaction count in mined blocks, and with what the node has pending. */
+  nextNonce(): Promise<{ confirmed: number; pending: number }>;
   /** Signs a transaction for `anchor` at our next free nonce. */
   sign(anchor: Anchor): Promise<SignedTransaction>;
   /** Hands a signed transaction to the node; a node that has it already is success. */

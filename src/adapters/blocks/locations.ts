@@ -1,0 +1,123 @@
+import { chmodSync } from 'node:fs';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { Cid } from '../../ipld/cid.ts';
+import type { Log } from '../../kernel/log.ts';
+import type { Position } from '../../ports/blocks.ts';
+
+/** Where a block's bytes lie. */
+export interface Location {
+  pack: number;
+  offset: number;
+  length: number;
+}
+
+/** Found blocks wait here for one transaction: the insert is kept out of the way of the answer. */
+const FLUSH_AFTER_MS = 200;
+const FLUSH_AT = 4096;
+
+/**
+ * CID → place in the packs. Derived from the packs: what was not flushed before a crash is read from them again, so this
+ * database is never synced for its own sake.
+ */
+export class Locations {
+  readonly #database: DatabaseSync;
+  readonly #find: StatementSync;
+  readonly #insert: StatementSync;
+  readonly #setCursor: StatementSync;
+  readonly #recent = new Map<string, Location>();
+  #waiting: { cid: Cid; location: Location }[] = [];
+  #durable: Position;
+  #timer: NodeJS.Timeout | undefined;
+  #blocks: number;
+  readonly #log: Log;
+
+  constructor(path: string, log: Log) {
+    this.#log = log;
+    this.#database = new DatabaseSync(path);
+    chmodSync(path, 0o600);
+    this.#database.exec(`
+      PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384;
+      CREATE TABLE IF NOT EXISTS blocks (cid BLOB PRIMARY KEY, pack INTEGER NOT NULL, start INTEGER NOT NULL,
+        length INTEGER NOT NULL) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS cursor (id INTEGER PRIMARY KEY CHECK (id = 0), pack INTEGER NOT NULL,
+        end INTEGER NOT NULL, blocks INTEGER NOT NULL);
+      INSERT OR IGNORE INTO cursor VALUES (0, 0, 0, 0);`);
+    this.#find = this.#database.prepare('SELECT pack, start, length FROM blocks WHERE cid = ?');
+    this.#insert = this.#database.prepare('INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, ?)');
+    this.#setCursor = this.#database.prepare('UPDATE cursor SET pack = ?, end = ?, blocks = ?');
+    const row = this.#database.prepare('SELECT pack, end, blocks FROM cursor').get() as Record<string, number>;
+    this.#durable = { pack: row.pack as number, offset: row.end as number };
+    this.#blocks = row.blocks as number;
+  }
+
+  /** How far the packs are known here: all before it was durable when it was noted. */
+  get cursor(): Position {
+    return this.#durable;
+  }
+
+  get blocks(): number {
+    return this.#blocks + this.#waiting.length;
+  }
+
+  /** Notes a block; it is found at once. */
+  add(cid: Cid, location: Location): void {
+    this.#recent.set(cid.toString(), location);
+    this.#waiting.push({ cid, location });
+  }
+
+  /** All that was added so far is durable in the packs, up to `cursor`: it may be flushed. */
+  settle(cursor: Position): void {
+    this.#durable = cursor;
+    if (this.#waiting.length >= FLUSH_AT) this.#flushInBackground();
+    else this.#timer ??= setTimeout(() => this.#flushInBackground(), FLUSH_AFTER_MS).unref();
+  }
+
+  find(cid: Cid): Location | undefined {
+    const recent = this.#recent.get(cid.toString());
+    if (recent) return recent;
+    const row = this.#find.get(cid.bytes) as { pack: number; start: number; length: number } | undefined;
+    return row && { pack: row.pack, offset: row.start, length: row.length };
+  }
+
+  #flushInBackground(): void {
+    try {
+      this.flush();
+    } catch (error) {
+      // Nothing is lost: the rows stay in memory, are tried again, and could be read from the packs.
+      this.#log.error('block-locations-not-written', { reason: (error as Error).message });
+    }
+  }
+
+  /** Writes the rows up to the settled cursor. @throws the database's error */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const { pack, offset } = this.#durable;
+    const settled = ({ location }: { location: Location }) =>
+      location.pack < pack || (location.pack === pack && location.offset + location.length <= offset);
+    const rows = this.#waiting.filter(settled);
+    this.#database.exec('BEGIN');
+    try {
+      let added = 0;
+      for (const { cid, location } of rows) {
+        added += Number(this.#insert.run(cid.bytes, location.pack, location.offset, location.length).changes);
+      }
+      this.#setCursor.run(pack, offset, this.#blocks + added);
+      this.#database.exec('COMMIT');
+      this.#blocks += added;
+    } catch (error) {
+      this.#database.exec('ROLLBACK');
+      throw error;
+    }
+    this.#waiting = this.#waiting.filter((row) => !settled(row));
+    for (const { cid } of rows) this.#recent.delete(cid.toString());
+  }
+
+  close(): void {
+    try {
+      this.flush();
+    } finally {
+      this.#database.close();
+    }
+  }
+}

@@ -1,0 +1,107 @@
+import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { carHeader, parseSection } from '../../ipld/car.ts';
+import type { Cid } from '../../ipld/cid.ts';
+
+/** Bytes read at once while sections are walked: many headers, or the head of one leaf. */
+const WINDOW_BYTES = 256 * 1024;
+
+export interface Section {
+  cid: Cid;
+  /** Offset of the section's first byte. */
+  start: number;
+  dataStart: number;
+  dataEnd: number;
+  /** The block's bytes, valid until the next section is asked for. */
+  data(): Promise<Uint8Array>;
+}
+
+export function packPath(directory: string, pack: number): string {
+  return join(directory, `pack-${String(pack).padStart(6, '0')}.car`);
+}
+
+/** Numbers of the packs in a directory, ascending. */
+export async function listPacks(directory: string): Promise<number[]> {
+  const names = await readdir(directory);
+  return names
+    .map((name) => /^pack-(\d{6,})\.car$/.exec(name)?.[1])
+    .filter((digits) => digits !== undefined)
+    .map(Number)
+    .sort((a, b) => a - b);
+}
+
+/** Makes an empty pack, durable with its directory entry. */
+export async function createPack(directory: string, pack: number): Promise<{ file: FileHandle; end: number }> {
+  const file = await open(packPath(directory, pack), 'wx+', 0o600);
+  const header = carHeader();
+  await file.write(header, 0, header.length, 0);
+  await file.sync();
+  await syncDirectory(directory);
+  return { file, end: header.length };
+}
+
+export async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Reads exactly `length` bytes at `position`. @throws Error where the file ends before */
+export async function readExactly(file: FileHandle, position: number, length: number): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafeSlow(length);
+  let done = 0;
+  while (done < length) {
+    const { bytesRead } = await file.read(buffer, done, length - done, position + done);
+    if (bytesRead === 0) throw new Error('the pack ends inside a block');
+    done += bytesRead;
+  }
+  return buffer;
+}
+
+/**
+ * Walks the sections of a pack from `start` to `end` without reading the blocks' bytes unless they are asked for. Stops
+ * before a section that is not whole or not one.
+ */
+export async function* walkSections(file: FileHandle, start: number, end: number): AsyncIterable<Section> {
+  let window: Buffer = Buffer.alloc(0);
+  let windowStart = start;
+  let position = Math.max(start, carHeader().length);
+  while (position < end) {
+    let at = position - windowStart;
+    // A section's head takes at most 10 bytes of length and 100 of CID.
+    if (at < 0 || at + 128 > window.length) {
+      windowStart = position;
+      window = await readExactly(file, position, Math.min(WINDOW_BYTES, end - position));
+      at = 0;
+    }
+    const section = readHead(window, at);
+    if (!section) return;
+    const { cid } = section;
+    const dataStart = windowStart + section.dataStart;
+    const dataEnd = windowStart + section.dataEnd;
+    if (dataEnd > end) return;
+    yield {
+      cid,
+      start: position,
+      dataStart,
+      dataEnd,
+      data: async () =>
+        section.dataEnd <= window.length
+          ? window.subarray(section.dataStart, section.dataEnd)
+          : readExactly(file, dataStart, dataEnd - dataStart),
+    };
+    position = dataEnd;
+  }
+}
+
+function readHead(window: Buffer, at: number): ReturnType<typeof parseSection> {
+  try {
+    return parseSection(window, at);
+  } catch {
+    // What follows is not a section: the caller sees where the walk stopped.
+    return undefined;
+  }
+}

@@ -1,0 +1,97 @@
+import { mkdir, open, stat } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Cid } from '../../ipld/cid.ts';
+import { DagpacsError } from '../../kernel/errors.ts';
+import type { BlockStore } from '../../ports/blocks.ts';
+import { Locations } from './locations.ts';
+import type { BlockStoreOptions } from './options.ts';
+import { createPack, listPacks, packPath, readExactly } from './pack-file.ts';
+import { PackWriter, storageFailed } from './pack-writer.ts';
+import { recover, replay } from './recover.ts';
+
+/** Packs kept open for reading. */
+const OPEN_PACKS = 64;
+
+/**
+ * Opens the block store: append-only packs, each a CARv1 file that any IPFS tool reads, and the derived database of
+ * where each block lies. A torn tail is cut, and what the database does not know yet is read from the packs.
+ * @throws DagpacsError `storage-failed`
+ */
+export async function openPackStore(options: BlockStoreOptions): Promise<BlockStore> {
+  const { directory, log } = options;
+  try {
+    return await openPacks(options);
+  } catch (error) {
+    log.error('block-store-not-opened', { reason: (error as Error).message });
+    throw error instanceof DagpacsError ? error : storageFailed(`open ${directory}`, error);
+  }
+}
+
+async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
+  const { directory, log } = options;
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const locations = new Locations(join(directory, 'locations.sqlite'), log);
+  const end = await recover(directory, locations, log);
+  const current = end
+    ? { pack: end.pack, file: await open(packPath(directory, end.pack), 'r+'), end: end.offset }
+    : { pack: 1, ...(await createPack(directory, 1)) };
+
+  let packBytes = 0;
+  for (const pack of await listPacks(directory)) {
+    if (pack !== current.pack) packBytes += (await stat(packPath(directory, pack))).size;
+  }
+  const files = new Map<number, Promise<FileHandle>>([[current.pack, Promise.resolve(current.file)]]);
+  const writer = new PackWriter(options, locations, current, (pack, file) => {
+    files.set(pack, Promise.resolve(file));
+    packBytes += options.packBytes;
+  });
+
+  function fileOf(pack: number): Promise<FileHandle> {
+    const held = files.get(pack);
+    if (held) return held;
+    for (const [old, file] of files) {
+      if (files.size < OPEN_PACKS || old === writer.position.pack) break;
+      files.delete(old);
+      // A read that began keeps its descriptor: close() waits for it.
+      void file.then((handle) => handle.close()).catch((error) => log.warn('pack-not-closed', { reason: error.code }));
+    }
+    const file = open(packPath(directory, pack), 'r');
+    files.set(pack, file);
+    file.catch(() => files.delete(pack));
+    return file;
+  }
+
+  async function read(cid: Cid, start = 0, stop?: number): Promise<Uint8Array> {
+    const place = locations.find(cid);
+    if (!place) throw new DagpacsError('block-missing', 'a block is not in the local store');
+    const last = Math.min(stop ?? place.length, place.length);
+    try {
+      return await readExactly(await fileOf(place.pack), place.offset + start, Math.max(0, last - start));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+        throw new DagpacsError('block-missing', 'a pack is gone from the local store', {}, { cause: error });
+      }
+      throw storageFailed('read a block', error);
+    }
+  }
+
+  return {
+    append: (cid, parts) => writer.append(cid, parts),
+    commit: () => writer.commit(),
+    position: () => writer.position,
+    has: (cid) => locations.find(cid) !== undefined,
+    read,
+    replay: (from) => replay(directory, from, writer.position),
+    usage: () => ({
+      packs: writer.position.pack,
+      blocks: locations.blocks,
+      bytes: packBytes + writer.position.offset,
+    }),
+    async close() {
+      await writer.close();
+      locations.close();
+      for (const file of files.values()) await (await file).close();
+    },
+  };
+}

@@ -1,0 +1,187 @@
+import type { FileHandle } from 'node:fs/promises';
+import { sectionHead } from '../../ipld/car.ts';
+import type { Cid } from '../../ipld/cid.ts';
+import { DagpacsError } from '../../kernel/errors.ts';
+import type { Position } from '../../ports/blocks.ts';
+import type { Locations } from './locations.ts';
+import { createPack } from './pack-file.ts';
+
+interface Append {
+  cid: Cid;
+  parts: Uint8Array[];
+  length: number;
+  resolve(end: Position): void;
+  reject(error: Error): void;
+}
+
+interface Waiter {
+  /** Number of the last append that must be durable. */
+  target: number;
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+/** Appends of one round go to the kernel in one call, up to about this many bytes. */
+const ROUND_BYTES = 8 * 1024 * 1024;
+
+/**
+ * The only writer of the packs. Appends are written in the order of the calls, so that a crash can only cut the end off;
+ * commits that wait at the same time share one fdatasync.
+ */
+export class PackWriter {
+  readonly #directory: string;
+  readonly #packBytes: number;
+  readonly #locations: Locations;
+  #pack: number;
+  #file: FileHandle;
+  #end: number;
+  readonly #onNewPack: (pack: number, file: FileHandle) => void;
+
+  #queue: Append[] = [];
+  #writing: Promise<void> | undefined;
+  #appended = 0;
+  #written = 0;
+  #durable = 0;
+  #waiters: Waiter[] = [];
+  #syncing = false;
+  /** After a failed fsync what the kernel still holds is unknown: nothing more is promised until a restart. */
+  #broken: DagpacsError | undefined;
+
+  constructor(
+    options: { directory: string; packBytes: number },
+    locations: Locations,
+    current: { pack: number; file: FileHandle; end: number },
+    onNewPack: (pack: number, file: FileHandle) => void,
+  ) {
+    this.#directory = options.directory;
+    this.#packBytes = options.packBytes;
+    this.#locations = locations;
+    this.#pack = current.pack;
+    this.#file = current.file;
+    this.#end = current.end;
+    this.#onNewPack = onNewPack;
+  }
+
+  get position(): Position {
+    return { pack: this.#pack, offset: this.#end };
+  }
+
+  append(cid: Cid, parts: Uint8Array[]): Promise<Position> {
+    if (this.#broken) return Promise.reject(this.#broken);
+    return new Promise((resolve, reject) => {
+      const length = parts.reduce((sum, part) => sum + part.byteLength, 0);
+      this.#queue.push({ cid, parts, length, resolve, reject });
+      this.#appended += 1;
+      this.#writing ??= this.#writeQueue();
+    });
+  }
+
+  commit(): Promise<void> {
+    if (this.#broken) return Promise.reject(this.#broken);
+    if (this.#durable >= this.#appended) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ target: this.#appended, resolve, reject });
+      if (!this.#syncing) void this.#syncLoop();
+    });
+  }
+
+  async #writeQueue(): Promise<void> {
+    // Appends of the same turn go out together.
+    await undefined;
+    while (this.#queue.length > 0) {
+      const round = this.#takeRound();
+      try {
+        if (this.#end >= this.#packBytes) await this.#nextPack();
+        await this.#write(round);
+      } catch (error) {
+        const failure = storageFailed('append to a pack', error);
+        for (const append of round) append.reject(failure);
+      }
+      this.#written += round.length;
+    }
+    // In the same turn as the last look at the queue, or an append in between would find no writer.
+    this.#writing = undefined;
+  }
+
+  #takeRound(): Append[] {
+    let bytes = 0;
+    let count = 0;
+    while (count < this.#queue.length && (count === 0 || bytes < ROUND_BYTES)) {
+      bytes += (this.#queue[count] as Append).length;
+      count += 1;
+    }
+    return this.#queue.splice(0, count);
+  }
+
+  async #write(round: Append[]): Promise<void> {
+    const buffers: Uint8Array[] = [];
+    const places: { cid: Cid; offset: number; length: number }[] = [];
+    let end = this.#end;
+    for (const { cid, parts, length } of round) {
+      const head = sectionHead(cid, length);
+      buffers.push(head, ...parts);
+      places.push({ cid, offset: end + head.length, length });
+      end += head.length + length;
+    }
+    try {
+      const { bytesWritten } = await this.#file.writev(buffers, this.#end);
+      if (bytesWritten !== end - this.#end) throw new Error('the disk took only a part of the bytes');
+    } catch (error) {
+      // A part of a section must not stay in the log, or what follows it could not be read.
+      await this.#file.truncate(this.#end).catch((cause) => this.#break('cut back a pack', cause));
+      throw error;
+    }
+    this.#end = end;
+    for (const [i, { cid, offset, length }] of places.entries()) {
+      this.#locations.add(cid, { pack: this.#pack, offset, length });
+      round[i]?.resolve({ pack: this.#pack, offset: offset + length });
+    }
+  }
+
+  async #nextPack(): Promise<void> {
+    await this.#file.datasync();
+    const { file, end } = await createPack(this.#directory, this.#pack + 1);
+    this.#pack += 1;
+    this.#file = file;
+    this.#end = end;
+    this.#onNewPack(this.#pack, file);
+  }
+
+  async #syncLoop(): Promise<void> {
+    this.#syncing = true;
+    while (this.#waiters.length > 0) {
+      const target = Math.max(...this.#waiters.map((waiter) => waiter.target));
+      while (this.#written < target) await this.#writing;
+      const written = this.#written;
+      const position = this.position;
+      try {
+        if (this.#broken) throw this.#broken;
+        await this.#file.datasync();
+        this.#durable = written;
+        this.#locations.settle(position);
+      } catch (error) {
+        this.#break('sync a pack', error);
+      }
+      const done = this.#waiters.filter((waiter) => waiter.target <= written);
+      this.#waiters = this.#waiters.filter((waiter) => waiter.target > written);
+      for (const waiter of done) {
+        if (this.#broken) waiter.reject(this.#broken);
+        else waiter.resolve();
+      }
+    }
+    this.#syncing = false;
+  }
+
+  #break(what: string, cause: unknown): void {
+    this.#broken ??= storageFailed(what, cause);
+  }
+
+  async close(): Promise<void> {
+    if (!this.#broken) await this.commit();
+  }
+}
+
+export function storageFailed(what: string, cause: unknown): DagpacsError {
+  const code = (cause as NodeJS.ErrnoException).code ?? (cause as Error).message;
+  return new DagpacsError('storage-failed', `the block store could not ${what}: ${code}`, {}, { cause });
+}

@@ -1,0 +1,106 @@
+import { isDagpacsError } from '../../kernel/errors.ts';
+import type { Log } from '../../kernel/log.ts';
+import { startLoop } from '../../kernel/loop.ts';
+import type { BlockStore } from '../../ports/blocks.ts';
+import type { Index } from '../../ports/index.ts';
+import type { Ledger } from '../../ports/ledger.ts';
+import type { Swarm } from '../../ports/swarm.ts';
+import type { Vault } from '../../ports/vault.ts';
+import { type CommitRecord, closeBatch } from './close-batch.ts';
+import { replicateNext } from './replicate.ts';
+import { sendBatches, settleFinality } from './send.ts';
+
+export interface OutboxOptions {
+  /** Versions that close a batch. */
+  maxBatch: number;
+  /** Milliseconds after which the oldest version closes one. */
+  maxAgeMs: number;
+}
+
+export interface OutboxModules {
+  blocks: BlockStore;
+  vault: Vault;
+  index: Index;
+  ledger: Ledger;
+  swarm: Swarm;
+  commitRecord: CommitRecord;
+  log: Log;
+}
+
+export interface Outbox {
+  /** A version was stored. */
+  notify(): void;
+  /** Closes the last batch and ends; what is not sent yet is sent after the next start. */
+  stop(): Promise<void>;
+}
+
+const FINALITY_POLL_MS = 1000;
+
+/**
+ * What happens to a stored instance after its sender was answered: batches are closed, and then anchored and replicated,
+ * each in its own loop, so that none waits for another.
+ */
+export function startOutbox({ maxBatch, maxAgeMs }: OutboxOptions, modules: OutboxModules): Outbox {
+  const { index, ledger, swarm, log } = modules;
+  const failed = (event: string) => (error: unknown, retryInMs: number) => {
+    const fields = isDagpacsError(error) ? { code: error.code, reason: error.message } : { reason: String(error) };
+    log.warn(event, { ...fields, retryInMs });
+  };
+
+  const sending = startLoop({
+    async round() {
+      if ((await ledger.status()).state !== 'connected') return false;
+      const anchored = await sendBatches({ index, ledger, log });
+      return anchored > 0 && index.unfinished('anchor', 1).length > 0;
+    },
+    idleMs: FINALITY_POLL_MS,
+    onFailure: failed('anchoring-failed'),
+  });
+
+  const finality = startLoop({
+    async round() {
+      if ((await ledger.status()).state === 'connected') await settleFinality({ index, ledger, log });
+      return false;
+    },
+    idleMs: FINALITY_POLL_MS,
+    onFailure: failed('finality-not-known'),
+  });
+
+  const replicating = startLoop({
+    async round() {
+      if ((await swarm.status()).state !== 'connected') return false;
+      return replicateNext(modules);
+    },
+    idleMs: 1000,
+    onFailure: failed('replication-failed'),
+  });
+
+  const closing = startLoop({
+    async round() {
+      const { oldest } = index.pending(1);
+      if (oldest === undefined) return false;
+      const age = Date.now() - Date.parse(oldest);
+      if (index.pendingCount() < maxBatch && age < maxAgeMs) return false;
+      await closeBatch(maxBatch, modules);
+      sending.wake();
+      replicating.wake();
+      return index.pendingCount() >= maxBatch;
+    },
+    idleMs: Math.max(20, Math.min(250, maxAgeMs / 4)),
+    onFailure: failed('batch-not-closed'),
+  });
+
+  let waiting = 0;
+  return {
+    notify() {
+      waiting += 1;
+      if (waiting < maxBatch) return;
+      waiting = 0;
+      closing.wake();
+    },
+    async stop() {
+      await closing.stop();
+      await Promise.all([sending.stop(), finality.stop(), replicating.stop()]);
+    },
+  };
+}

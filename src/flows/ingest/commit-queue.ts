@@ -1,0 +1,120 @@
+import type { Cid } from '../../ipld/cid.ts';
+import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
+import type { BlockStore, Position } from '../../ports/blocks.ts';
+import type { Addition, Index } from '../../ports/index.ts';
+
+/** A dag-cbor block for the log, and what the index does once it is there. */
+type Entry = {
+  appended: Promise<Position>;
+  resolve(): void;
+  reject(error: unknown): void;
+} & ({ addition: Omit<Addition, 'next'> } | { addBatch(next: Position): Promise<void> });
+
+/** Additions that one index transaction takes. */
+const GROUP = 64;
+
+/**
+ * The order of the log is the order of the index: instance nodes and records are appended, made durable and indexed one
+ * after the other, those that wait together as one group. So the index's cursor never passes a node that it does not hold.
+ */
+export class CommitQueue {
+  readonly #blocks: BlockStore;
+  readonly #index: Index;
+  #waiting: Entry[] = [];
+  #running: Promise<void> | undefined;
+  /** Set when the index failed: its cursor must not pass what it missed, so nothing more is taken until a restart. */
+  #behind: DagpacsError | undefined;
+
+  constructor(modules: { blocks: BlockStore; index: Index }) {
+    this.#blocks = modules.blocks;
+    this.#index = modules.index;
+  }
+
+  /**
+   * Appends an instance node whose blocks are `written`; resolves when all are durable and its version is indexed.
+   * @throws DagpacsError `storage-failed`
+   */
+  version(
+    node: { cid: Cid; bytes: Uint8Array },
+    written: Promise<void>,
+    addition: Omit<Addition, 'next'>,
+  ): Promise<void> {
+    return this.#enqueue(node, written, { addition });
+  }
+
+  /** Appends a record; resolves when it is durable and `addBatch` has indexed it. @throws DagpacsError `storage-failed` */
+  record(record: { cid: Cid; bytes: Uint8Array }, addBatch: (next: Position) => Promise<void>): Promise<void> {
+    return this.#enqueue(record, Promise.resolve(), { addBatch });
+  }
+
+  /** Resolves when nothing waits. */
+  async idle(): Promise<void> {
+    while (this.#running) await this.#running;
+  }
+
+  #enqueue(
+    block: { cid: Cid; bytes: Uint8Array },
+    written: Promise<void>,
+    work: { addition: Omit<Addition, 'next'> } | { addBatch(next: Position): Promise<void> },
+  ): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const append = this.#blocks.append(block.cid, [block.bytes]);
+      const appended = Promise.all([append, written]).then(([end]) => end);
+      // Its failure is handled where the group awaits it.
+      appended.catch(() => undefined);
+      this.#waiting.push({ appended, resolve, reject, ...work });
+      this.#running ??= this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    await undefined;
+    while (this.#waiting.length > 0) {
+      const group = this.#takeGroup();
+      try {
+        if (this.#behind) throw this.#behind;
+        const first = group[0] as Entry;
+        if ('addBatch' in first) {
+          const next = await first.appended;
+          await this.#blocks.commit();
+          await this.#indexing(first.addBatch(next));
+        } else {
+          await this.#addVersions(group);
+        }
+        for (const entry of group) entry.resolve();
+      } catch (error) {
+        for (const entry of group) entry.reject(error);
+      }
+    }
+    this.#running = undefined;
+  }
+
+  /** The longest run of versions at the head, or the one record that stands there. */
+  #takeGroup(): Entry[] {
+    let count = 0;
+    while (count < Math.min(GROUP, this.#waiting.length) && 'addition' in (this.#waiting[count] as Entry)) count += 1;
+    return this.#waiting.splice(0, Math.max(1, count));
+  }
+
+  async #addVersions(group: Entry[]): Promise<void> {
+    const additions: Addition[] = [];
+    for (const entry of group) {
+      const next = await entry.appended;
+      if ('addition' in entry) additions.push({ ...entry.addition, next });
+    }
+    // The rows are written while the disk syncs, and committed only after it has.
+    const durable = this.#blocks.commit();
+    await this.#indexing(this.#index.add(additions, durable));
+  }
+
+  async #indexing(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.#behind ??= isDagpacsError(error)
+        ? error
+        : new DagpacsError('storage-failed', 'the index could not be written', {}, { cause: error });
+      throw this.#behind;
+    }
+  }
+}

@@ -1,0 +1,167 @@
+import { zstdCompressSync } from 'node:zlib';
+import { wrapKey } from '../../crypto/key-wrap.ts';
+import type { Scan } from '../../dicom/model.ts';
+import { Scanner } from '../../dicom/scan.ts';
+import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
+import type { BlockStore } from '../../ports/blocks.ts';
+import type { Index } from '../../ports/index.ts';
+import type { Vault } from '../../ports/vault.ts';
+import { secretsOf } from '../objects/secrets.ts';
+import type { CommitQueue } from './commit-queue.ts';
+import { createNode } from './instance-node.ts';
+import { Placement } from './placement.ts';
+import type { Accepted, Ingest, Received, Refused } from './received.ts';
+import { sameDataset } from './same-dataset.ts';
+import { Turns } from './turns.ts';
+
+/** What to do with other bytes under a SOP Instance UID that is held. */
+export type ConflictPolicy = 'new-version' | 'conflict' | 'first-wins';
+
+export interface IngestOptions {
+  conflictPolicy: ConflictPolicy;
+  /** Bytes an instance may have. */
+  maxInstanceBytes: number;
+}
+
+export interface IngestModules {
+  blocks: BlockStore;
+  vault: Vault;
+  index: Index;
+  commits: CommitQueue;
+  /** Undefined while there is room; else why nothing is taken now. */
+  pushback: () => DagpacsError | undefined;
+  /** Told after each new version. */
+  onStored: () => void;
+}
+
+interface Arrived {
+  scan: Scan;
+  sha256: Buffer;
+  placement: Placement;
+  receivedAt: string;
+  receivedFrom: string;
+}
+
+/**
+ * The way in, for both edges: scan, digest and seal in one pass over the bytes; validate; then commit. Success means that
+ * the instance survives a power cut.
+ */
+export function createIngest(options: IngestOptions, modules: IngestModules): Ingest {
+  const { blocks, vault, index, commits, pushback, onStored } = modules;
+  const turns = new Turns();
+
+  return async function ingest(received: Received): Promise<Accepted | Refused> {
+    const scanner = new Scanner();
+    try {
+      const busy = pushback();
+      if (busy) throw busy;
+      const arrived = await arrive(received, scanner);
+      expectAnnounced(received, arrived.scan);
+      // Two senders of one SOP Instance UID take turns, so that the second sees what the first stored.
+      return await turns.take(arrived.scan.sopInstanceUID, () => decide(arrived));
+    } catch (error) {
+      if (!isDagpacsError(error)) throw error;
+      return refuse(error, scanner);
+    }
+  };
+
+  async function arrive({ bytes, from }: Received, scanner: Scanner): Promise<Arrived> {
+    const placement = new Placement(blocks);
+    let size = 0;
+    for await (const chunk of bytes) {
+      size += chunk.byteLength;
+      if (size > options.maxInstanceBytes) throw tooLarge(options.maxInstanceBytes);
+      const scanned = scanner.write(chunk);
+      if (scanned) await scanned;
+      const placed = placement.push(chunk);
+      if (placed) await placed;
+    }
+    const ended = scanner.end();
+    const scan = ended instanceof Promise ? await ended : ended;
+    const receivedAt = new Date().toISOString();
+    return { scan, sha256: placement.finish(), placement, receivedAt, receivedFrom: from };
+  }
+
+  async function decide(arrived: Arrived): Promise<Accepted> {
+    const { scan, sha256 } = arrived;
+    const held = index.versions(scan.sopInstanceUID);
+    if (held.length === 0) return store(arrived, 'stored');
+    if (held.some(({ version }) => version.studyInstanceUID !== scan.studyInstanceUID)) throw inOtherStudy();
+    if (held.some(({ version }) => sha256.equals(version.sha256))) return accepted(scan, 'duplicate');
+    if (options.conflictPolicy === 'first-wins') return accepted(scan, 'duplicate');
+
+    const placed = arrived.placement.place();
+    await placed.written;
+    const fresh = { object: placed.root, key: arrived.placement.key, ...scan };
+    for (const { version } of held) {
+      if (await sameDataset(version, fresh, { blocks, vault })) return accepted(scan, 'duplicate');
+    }
+    if (options.conflictPolicy === 'conflict') throw conflict();
+    return store(arrived, 'new-version');
+  }
+
+  async function store(arrived: Arrived, outcome: 'stored' | 'new-version'): Promise<Accepted> {
+    const { scan, sha256, placement, receivedAt, receivedFrom } = arrived;
+    const study = secretsOf(await vault.ensure(scan.studyInstanceUID));
+    const { header: dataset, frames, bulk, warnings, ...identity } = scan;
+    const header = zstdCompressSync(JSON.stringify(dataset));
+    // No await from here to the queue: blocks and node go to the disk in one write, and one sync covers them.
+    const placed = placement.place();
+    const object = placed.root;
+    const wrappedKey = wrapKey(study.wrappingKey, placement.key);
+    const facts = { ...identity, header, frames, bulk, sha256, receivedAt, receivedFrom };
+    const node = createNode({ study, object, wrappedKey, facts }, blocks);
+    const written = Promise.all([placed.written, node.written]).then(() => undefined);
+    await commits.version(node, written, { ...facts, dataset, node: node.cid, object, wrappedKey });
+    onStored();
+    return { ...accepted(scan, outcome), warnings };
+  }
+}
+
+function accepted(scan: Scan, outcome: Accepted['outcome']): Accepted {
+  const { sopClassUID, sopInstanceUID, studyInstanceUID, seriesInstanceUID, warnings } = scan;
+  return { outcome, sopClassUID, sopInstanceUID, studyInstanceUID, seriesInstanceUID, warnings };
+}
+
+function refuse(error: DagpacsError, { identity }: Scanner): Refused {
+  const refused: Refused = { outcome: 'refused', error };
+  if (identity.sopClassUID) refused.sopClassUID = identity.sopClassUID;
+  if (identity.sopInstanceUID) refused.sopInstanceUID = identity.sopInstanceUID;
+  return refused;
+}
+
+/** @throws DagpacsError `study-mismatch`, `sop-mismatch` */
+function expectAnnounced({ expect = {} }: Received, scan: Scan): void {
+  if (expect.studyInstanceUID && expect.studyInstanceUID !== scan.studyInstanceUID) {
+    throw new DagpacsError('study-mismatch', 'the instance belongs to another study than the request names', {
+      attribute: 'StudyInstanceUID',
+      tag: '0020000D',
+      rule: 'must be the study of the request path (PS3.18 §10.5.1)',
+    });
+  }
+  for (const [name, attribute, tag] of [
+    ['sopClassUID', 'SOPClassUID', '00080016'],
+    ['sopInstanceUID', 'SOPInstanceUID', '00080018'],
+  ] as const) {
+    if (expect[name] === undefined || expect[name] === scan[name]) continue;
+    const rule = `must be the Affected ${attribute} of the C-STORE request (PS3.4 B.2.3)`;
+    throw new DagpacsError('sop-mismatch', 'the data set is not the one that was announced', { attribute, tag, rule });
+  }
+}
+
+function tooLarge(limit: number): DagpacsError {
+  const rule = `at most ${limit} bytes an instance`;
+  return new DagpacsError('too-large', 'the instance is larger than allowed', { attribute: 'DataSet', rule });
+}
+
+function inOtherStudy(): DagpacsError {
+  const rule = 'a SOP Instance UID belongs to one study';
+  const subject = { attribute: 'SOPInstanceUID', tag: '00080018', rule };
+  return new DagpacsError('instance-in-other-study', 'the SOP Instance UID is already held in another study', subject);
+}
+
+function conflict(): DagpacsError {
+  const rule = 'other bytes under a held SOP Instance UID are refused by the policy "conflict"';
+  const subject = { attribute: 'SOPInstanceUID', tag: '00080018', rule };
+  return new DagpacsError('instance-conflict', 'other bytes are held under the same SOP Instance UID', subject);
+}

@@ -1,0 +1,89 @@
+import { unwrapKey } from '../../crypto/key-wrap.ts';
+import { Opener } from '../../crypto/open-range.ts';
+import { sealedSize } from '../../crypto/sealed-stream.ts';
+import { DAG_PB, type Cid } from '../../ipld/cid.ts';
+import { readLinks } from '../../ipld/leaves.ts';
+import { DagpacsError } from '../../kernel/errors.ts';
+import type { BlockStore } from '../../ports/blocks.ts';
+import type { Vault } from '../../ports/vault.ts';
+import { secretsOf } from './secrets.ts';
+
+/** A leaf of a sealed object and where it stands in it. */
+interface Leaf {
+  cid: Cid;
+  start: number;
+  end: number;
+}
+
+/** What must be known of a stored instance to open it. */
+export interface Sealed {
+  studyInstanceUID: string;
+  object: Cid;
+  wrappedKey: Uint8Array;
+  /** Plaintext bytes. */
+  size: number;
+}
+
+/**
+ * Opens the sealed object of an instance.
+ * @throws DagpacsError `not-found` where the study's key was erased, `block-missing`, `block-damaged`
+ */
+export async function openSealed(sealed: Sealed, modules: { blocks: BlockStore; vault: Vault }): Promise<Opener> {
+  const studyKey = await modules.vault.find(sealed.studyInstanceUID);
+  if (!studyKey) throw new DagpacsError('not-found', 'the study key is not in the vault');
+  const key = unwrapKey(secretsOf(studyKey).wrappingKey, sealed.wrappedKey);
+  return openObject(key, sealed.object, sealed.size, modules.blocks);
+}
+
+/** Opens a sealed object of `size` plaintext bytes whose key is known. @throws as {@link openSealed} */
+export async function openObject(key: Uint8Array, object: Cid, size: number, blocks: BlockStore): Promise<Opener> {
+  const bytes = sealedSize(size);
+  if (object.code !== DAG_PB) return Opener.open(key, bytes, (start, end) => blocks.read(object, start, end));
+  const leaves = await leavesOf(object, blocks);
+  return Opener.open(key, bytes, (start, end) => readLeaves(leaves, blocks, start, end));
+}
+
+/** Bytes `start` to `end` of a sealed object from its leaves. */
+async function readLeaves(leaves: Leaf[], blocks: BlockStore, start: number, end: number): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for (let at = firstLeaf(leaves, start); at < leaves.length; at += 1) {
+    const leaf = leaves[at] as Leaf;
+    if (leaf.start >= end) break;
+    parts.push(await blocks.read(leaf.cid, Math.max(0, start - leaf.start), Math.min(end, leaf.end) - leaf.start));
+  }
+  return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
+}
+
+/** The leaf that holds byte `start`, by bisection. */
+function firstLeaf(leaves: Leaf[], start: number): number {
+  let low = 0;
+  let high = leaves.length - 1;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((leaves[middle] as Leaf).end <= start) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+async function leavesOf(root: Cid, blocks: BlockStore): Promise<Leaf[]> {
+  const leaves: Leaf[] = [];
+  let position = 0;
+  for await (const { cid, size } of walkObject(root, blocks)) {
+    if (cid.code === DAG_PB) continue;
+    const end = position + (size ?? 0);
+    leaves.push({ cid, start: position, end });
+    position = end;
+  }
+  return leaves;
+}
+
+/** Every block of a sealed object, a node before its children; `size` (bytes) of each but the root. */
+export async function* walkObject(root: Cid, blocks: BlockStore): AsyncIterable<{ cid: Cid; size?: number }> {
+  yield { cid: root };
+  if (root.code !== DAG_PB) return;
+  for (const { cid, size } of readLinks(await blocks.read(root))) {
+    if (cid.code === DAG_PB) yield* walkObject(cid, blocks);
+    else yield { cid, size };
+  }
+}

@@ -1,0 +1,101 @@
+import { DagpacsError } from '../../kernel/errors.ts';
+import type { BlockStore } from '../../ports/blocks.ts';
+import type { Index, InstanceUIDs, Version } from '../../ports/index.ts';
+import type { Vault } from '../../ports/vault.ts';
+import { openSealed } from '../objects/sealed-object.ts';
+import { type DataStream, dataStreamOf } from './data-stream.ts';
+import { MetadataBodies } from './metadata.ts';
+import { bulkPart, frameParts } from './parts.ts';
+import type { Scope, Serve, ServedInstance } from './served.ts';
+
+export interface ServeModules {
+  blocks: BlockStore;
+  vault: Vault;
+  index: Index;
+}
+
+/** Objects kept open: a viewer asks for the frames of one series again and again. */
+const OPEN_OBJECTS = 256;
+
+/** The way out: index, then blocks, then open. Nothing is decoded and no object is held whole. */
+export function createServe(modules: ServeModules): Serve {
+  const { index } = modules;
+  const bodies = new MetadataBodies(index);
+  const streams = new Map<string, Promise<DataStream>>();
+
+  function served(version: Version): ServedInstance {
+    return {
+      ...version,
+      async *bytes(start = 0, end = version.size) {
+        const opener = await openSealed(version, modules);
+        yield* opener.range(start, end);
+      },
+    };
+  }
+
+  function current({ studyInstanceUID, seriesInstanceUID, sopInstanceUID }: InstanceUIDs): Version {
+    const version = index.version(sopInstanceUID);
+    const inScope = version?.studyInstanceUID === studyInstanceUID && version.seriesInstanceUID === seriesInstanceUID;
+    if (!version || !inScope) throw notFound();
+    return version;
+  }
+
+  function streamOf(version: Version): Promise<DataStream> {
+    const key = version.node.toString();
+    let stream = streams.get(key);
+    if (!stream) {
+      stream = openSealed(version, modules).then((opener) => dataStreamOf(opener, version));
+      if (streams.size >= OPEN_OBJECTS) streams.delete(streams.keys().next().value as string);
+      streams.set(key, stream);
+      stream.catch(() => streams.delete(key));
+    }
+    return stream;
+  }
+
+  return {
+    instances(scope: Scope) {
+      const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = scope;
+      if (seriesInstanceUID !== undefined && sopInstanceUID !== undefined) {
+        return [served(current({ studyInstanceUID, seriesInstanceUID, sopInstanceUID }))];
+      }
+      const versions = index.instances(studyInstanceUID, seriesInstanceUID);
+      if (versions.length === 0) throw notFound();
+      return versions.map(served);
+    },
+
+    version(sopInstanceUID, n) {
+      const version = index.version(sopInstanceUID, n);
+      if (!version) throw notFound();
+      return served(version);
+    },
+
+    async metadata(scope, base, encoding) {
+      const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = scope;
+      if (seriesInstanceUID !== undefined && sopInstanceUID !== undefined) {
+        current({ studyInstanceUID, seriesInstanceUID, sopInstanceUID });
+      } else if (index.revision(studyInstanceUID, seriesInstanceUID) === 0) {
+        throw notFound();
+      }
+      return encoding === 'gzip' ? bodies.compressed(scope, base) : bodies.text(scope, base);
+    },
+
+    async frames(instance, numbers) {
+      const version = current(instance);
+      const { frames, bulk } = index.details(version);
+      const pixelVr = frames.kind === 'native' ? (bulk[frames.tag]?.vr ?? 'OW') : 'OB';
+      return frameParts(await streamOf(version), frames, version.transferSyntaxUID, pixelVr, numbers);
+    },
+
+    async bulkData(instance, path) {
+      const version = current(instance);
+      const { bulk } = index.details(version);
+      const value = Object.hasOwn(bulk, path) ? bulk[path] : undefined;
+      if (!value) throw notFound();
+      return bulkPart(await streamOf(version), value, version.transferSyntaxUID, path);
+    },
+  };
+}
+
+function notFound(): DagpacsError {
+  return new DagpacsError('not-found', 'no such study, series, instance or value is held');
+}

@@ -1,0 +1,100 @@
+import { zstdDecompressSync } from 'node:zlib';
+import type { DicomJson } from '../../dicom/model.ts';
+import { DAG_PB } from '../../ipld/cid.ts';
+import { decodeInstanceNode, decodeRecord, INSTANCE_TYPE, nodeType, RECORD_TYPE } from '../../ipld/nodes.ts';
+import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
+import type { Log } from '../../kernel/log.ts';
+import type { Block, BlockStore, Position } from '../../ports/blocks.ts';
+import type { Addition, Index } from '../../ports/index.ts';
+import type { Vault } from '../../ports/vault.ts';
+import { openInstanceEntry } from '../objects/entry.ts';
+import { walkObject } from '../objects/sealed-object.ts';
+import { secretsOf } from '../objects/secrets.ts';
+import { toBatch } from '../objects/batch.ts';
+import { studyReference } from '../../crypto/study-key.ts';
+
+export interface CatchUpModules {
+  blocks: BlockStore;
+  vault: Vault;
+  index: Index;
+  log: Log;
+}
+
+/** Versions that one index transaction takes. */
+const GROUP = 256;
+
+/**
+ * Brings the index to the end of the log after a start: what was committed but not indexed before a crash, or all of it
+ * where the index is new. What cannot be opened or is not whole is counted and reported, never silently left out.
+ * @returns how many nodes were read, and how many were passed over
+ */
+export async function catchUp(modules: CatchUpModules): Promise<{ nodes: number; passedOver: number }> {
+  const { blocks, index, log } = modules;
+  const keys = new KeysByReference(modules.vault);
+  const done = { nodes: 0, passedOver: 0 };
+  let group: Addition[] = [];
+  const flush = async () => {
+    if (group.length > 0) await index.add(group);
+    group = [];
+  };
+  for await (const block of blocks.replay(index.cursor())) {
+    const type = nodeType(block.bytes);
+    try {
+      if (type === INSTANCE_TYPE) {
+        group.push(await additionOf(block, keys, blocks));
+        if (group.length >= GROUP) await flush();
+      } else if (type === RECORD_TYPE) {
+        await flush();
+        await addRecord(block, index);
+      }
+      done.nodes += 1;
+    } catch (error) {
+      if (!isDagpacsError(error) || error.code === 'storage-failed') throw error;
+      done.passedOver += 1;
+      log.warn('log-entry-passed-over', { code: error.code, reason: error.message });
+    }
+  }
+  await flush();
+  return done;
+}
+
+async function additionOf(
+  { cid, bytes, next }: Block & { next: Position },
+  keys: KeysByReference,
+  blocks: BlockStore,
+): Promise<Addition> {
+  const node = decodeInstanceNode(bytes);
+  const entry = await openInstanceEntry(secretsOf(await keys.find(node.study)), node, blocks);
+  // A node may be whole whose object is not, where a disk filled up between them: it was never answered with success.
+  for await (const block of walkObject(node.object, blocks)) {
+    if (block.cid.code !== DAG_PB) await blocks.read(block.cid, 0, 0);
+  }
+  const dataset = JSON.parse(zstdDecompressSync(entry.header).toString()) as DicomJson;
+  return { ...entry, dataset, node: cid, object: node.object, wrappedKey: node.key, next };
+}
+
+async function addRecord({ cid, bytes, next }: Block & { next: Position }, index: Index): Promise<void> {
+  const record = decodeRecord(bytes);
+  const { studies, ...batch } = toBatch(cid, record);
+  await index.addBatch(batch, record.leaves, studies, next);
+}
+
+/** Finds study keys by reference; the vault is read through once, and only where there is something to catch up. */
+class KeysByReference {
+  readonly #vault: Vault;
+  #keys: Map<string, Uint8Array> | undefined;
+
+  constructor(vault: Vault) {
+    this.#vault = vault;
+  }
+
+  async find(reference: Uint8Array): Promise<Uint8Array> {
+    if (!this.#keys) {
+      this.#keys = new Map();
+      for await (const key of this.#vault.all()) this.#keys.set(studyReference(key).toString('hex'), key);
+    }
+    const key = this.#keys.get(Buffer.from(reference).toString('hex'));
+    if (!key) throw new DagpacsError('not-found', 'the study key of an instance node is not in the vault');
+    return key;
+  }
+}
