@@ -1,0 +1,52 @@
+import type { Log } from '../../kernel/log.ts';
+
+/** How the bridge reaches IPFS. */
+export interface SwarmOptions {
+  /** The bridge's data directory: a child keeps its repository in `kubo` under it. */
+  dataDir: string;
+  /**
+   * RPC API of a Kubo that is run elsewhere: a URL (`http://127.0.0.1:5001`, `https://user:password@host/path`) or a
+   * multiaddr (`/ip4/127.0.0.1/tcp/5001`). Without it a private Kubo is run as a child.
+   */
+  api?: string;
+  /** The `ipfs` program for the child. Without it: npm's package `kubo`, then the PATH. `none`: never start one. */
+  bin?: string;
+  log: Log;
+  tuning?: Partial<SwarmTuning>;
+}
+
+/** Limits that have a good default; milliseconds and bytes. */
+export interface SwarmTuning {
+  /** Blocks in one `block/put` request. */
+  partsPerRequest: number;
+  /** Bytes of blocks after which a request is sent, even if it could take more parts. */
+  bytesPerRequest: number;
+  /** Requests at a time. Kubo syncs each block to disk, which several requests share better than one. */
+  parallelRequests: number;
+  /** From sending a request of blocks to its whole answer. */
+  putTimeoutMs: number;
+  /** For a recursive pin, which may have to fetch from peers and walks everything below the root. */
+  pinTimeoutMs: number;
+  /** For small questions: version, identity, peers. */
+  probeTimeoutMs: number;
+  /** Between two looks at a node that is connected. */
+  probeIntervalMs: number;
+  /** For a child to be ready; the migration of an old repository is part of it. */
+  startTimeoutMs: number;
+  /** First wait before a new attempt; it doubles up to `maxBackoffMs`. */
+  minBackoffMs: number;
+  maxBackoffMs: number;
+}
+
+export const SWARM_TUNING: SwarmTuning = {
+  partsPerRequest: 64,
+  bytesPerRequest: 4 << 20,
+  parallelRequests: 4,
+  putTimeoutMs: 60_000,
+  pinTimeoutMs: 300_000,
+  probeTimeoutMs: 5_000,
+  probeIntervalMs: 5_000,
+  startTimeoutMs: 120_000,
+  minBackoffMs: 250,
+  maxBackoffMs: 30_000,
+};
