@@ -3,6 +3,7 @@ import { startChild } from '../../kernel/child-process.ts';
 import { apiUrl } from './api-address.ts';
 import type { Binary } from './find-binary.ts';
 import { kuboEnvironment, prepareRepo } from './kubo-repo.ts';
+import type { SwarmTuning } from './options.ts';
 import { firstLine, unavailable } from './unavailable.ts';
 
 const API_LINE = /^RPC API server listening on (\/\S+)/;
@@ -25,7 +26,7 @@ export interface KuboChild {
 export async function startKubo(
   binary: Binary,
   dataDir: string,
-  timeoutMs: number,
+  limits: Pick<SwarmTuning, 'startTimeoutMs' | 'stopTimeoutMs'>,
   signal: AbortSignal,
 ): Promise<KuboChild> {
   const repo = resolve(dataDir, 'kubo');
@@ -44,6 +45,7 @@ export async function startKubo(
     command: binary.path,
     args: ['daemon', '--migrate=true'],
     env: kuboEnvironment(repo),
+    stopTimeoutMs: limits.stopTimeoutMs,
     onLine(line) {
       api ??= API_LINE.exec(line)?.[1];
       complaint = ERROR_LINE.exec(line)?.[1] ?? complaint;
@@ -55,7 +57,7 @@ export async function startKubo(
     return `Kubo ended with ${how}${complaint === undefined ? '' : `: ${firstLine(complaint)}`}`;
   });
   try {
-    await readiness(ready.promise, ended, AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]));
+    await readiness(ready.promise, ended, AbortSignal.any([signal, AbortSignal.timeout(limits.startTimeoutMs)]));
     if (api === undefined) throw new Error('it names no RPC address');
     return { url: apiUrl(api), ended, stop: () => child.stop() };
   } catch (error) {

@@ -33,6 +33,8 @@ export interface SwarmTuning {
   probeIntervalMs: number;
   /** For a child to be ready; the migration of an old repository is part of it. */
   startTimeoutMs: number;
+  /** From asking a child to stop to killing it. */
+  stopTimeoutMs: number;
   /** First wait before a new attempt; it doubles up to `maxBackoffMs`. */
   minBackoffMs: number;
   maxBackoffMs: number;
@@ -47,6 +49,7 @@ export const SWARM_TUNING: SwarmTuning = {
   probeTimeoutMs: 5_000,
   probeIntervalMs: 5_000,
   startTimeoutMs: 120_000,
+  stopTimeoutMs: 10_000,
   minBackoffMs: 250,
   maxBackoffMs: 30_000,
 };

@@ -111,7 +111,7 @@ class KuboSwarm implements Swarm {
     if (bin === 'none') return 'none is configured';
     const binary: Binary | { reason: string } = await findBinary(bin);
     if ('reason' in binary) return binary.reason;
-    return () => startKubo(binary, dataDir, this.#tuning.startTimeoutMs, this.#closing.signal);
+    return () => startKubo(binary, dataDir, this.#tuning, this.#closing.signal);
   }
 
   /** One connection from its start to its loss; returns why it was lost or could not be had. Never throws. */
