@@ -1,0 +1,112 @@
+import { zstdDecompressSync } from 'node:zlib';
+import type { DicomJson } from '../../dicom/model.ts';
+import type { Query, QueryLevel } from '../../dicom/query.ts';
+import { DEFAULT_TAGS, levelOf, reaches } from './attributes.ts';
+import type { Connection, Row } from './database.ts';
+import { CHARACTER_SET, GLUE, member, merge, ONLINE, withoutBulk } from './members.ts';
+
+const SELECT: Record<QueryLevel, string> = {
+  study: `SELECT s.id AS study, s.revision AS version, s.series, s.instances, t.text FROM json_each(?) j
+    CROSS JOIN studies s ON s.id = j.value CROSS JOIN study_texts t ON t.id = s.id ORDER BY j.key`,
+  series: `SELECT e.study, e.latest AS version, e.instances, t.head, t.tail FROM json_each(?) j
+    CROSS JOIN series e ON e.id = j.value CROSS JOIN series_texts t ON t.id = e.id ORDER BY j.key`,
+  instance: `SELECT e.study, i.series, i.version, i.uid, i.extra, v.class, v.syntax, e.uid AS series_uid, s.uid AS study_uid
+    FROM json_each(?) j CROSS JOIN instances i ON i.id = j.value CROSS JOIN versions v ON v.id = i.version
+    CROSS JOIN series e ON e.id = i.series CROSS JOIN studies s ON s.id = e.study ORDER BY j.key`,
+};
+
+/**
+ * The JSON texts of the entities with these row ids, in their order: the attributes of PS3.18 §10.6.3.3, those of the
+ * levels above that the path does not name, and what `include` asks for beside them.
+ */
+export function readRows(reader: Connection, query: Query, ids: number[]): string[] {
+  const { level } = query;
+  const wanted = new Set(query.include === 'all' ? [] : query.include);
+  const parents = parentLevels(query);
+  // What a default member answers needs no header.
+  const others = [...wanted].filter((tag) => {
+    const of = levelOf(tag);
+    return reaches(level, of) && !DEFAULT_TAGS[of].has(tag) && !DEFAULT_TAGS[level].has(tag);
+  });
+  const taken = parents.map((parent) => ({
+    ...parent,
+    wanted: parent.whole ? undefined : [...wanted].filter((tag) => DEFAULT_TAGS[parent.level].has(tag)),
+  }));
+  const used = taken.filter((parent) => parent.whole || (parent.wanted?.length ?? 0) > 0);
+  const parentTexts = new Map<string, string[]>();
+  const membersOf = (parent: QueryLevel, id: number): string[] => {
+    const key = `${parent} ${id}`;
+    let members = parentTexts.get(key);
+    if (!members) {
+      const row = reader.get(SELECT[parent], `[${id}]`);
+      members = row ? ownText(parent, row).split(GLUE) : [];
+      parentTexts.set(key, members);
+    }
+    return members;
+  };
+
+  return reader.all(SELECT[level], JSON.stringify(ids)).map((row) => {
+    const own = ownText(level, row);
+    if (used.length === 0 && others.length === 0 && query.include !== 'all') return `{${own}}`;
+    const members: string[] = [];
+    if (query.include === 'all') members.push(...everyMember(level, readHeader(reader, Number(row.version))));
+    else if (others.length > 0) members.push(...headerMembersOf(others, readHeader(reader, Number(row.version))));
+    for (const parent of used) {
+      const texts = membersOf(parent.level, Number(row[parent.level]));
+      for (const text of texts) if (parent.whole || parent.wanted?.includes(text.slice(1, 9))) members.push(text);
+    }
+    for (const text of own.split(GLUE)) members.push(text);
+    return `{${merge(members)}}`;
+  });
+}
+
+/** The levels above, highest first; `whole`: the path does not name the entity, so that its attributes belong in the row. */
+function parentLevels(query: Query): { level: 'study' | 'series'; whole: boolean }[] {
+  const study = { level: 'study', whole: query.studyInstanceUID === undefined } as const;
+  const series = { level: 'series', whole: query.seriesInstanceUID === undefined } as const;
+  if (query.level === 'study') return [];
+  return query.level === 'series' ? [study] : [study, series];
+}
+
+function ownText(level: QueryLevel, row: Row): string {
+  if (level === 'study') {
+    const series = `"00201206":{"vr":"IS","Value":[${row.series}]}`;
+    return `${row.text}${GLUE}${series}${GLUE}"00201208":{"vr":"IS","Value":[${row.instances}]}`;
+  }
+  if (level === 'series')
+    return `${row.head}${GLUE}"00201209":{"vr":"IS","Value":[${row.instances}]}${GLUE}${row.tail}`;
+  const { uid, class: sopClass, syntax, study_uid: study, series_uid: series } = row as Record<string, string>;
+  const text =
+    CHARACTER_SET +
+    `${GLUE}"00080016":{"vr":"UI","Value":[${JSON.stringify(sopClass)}]}` +
+    `${GLUE}"00080018":{"vr":"UI","Value":[${JSON.stringify(uid)}]}` +
+    GLUE +
+    ONLINE +
+    `${GLUE}"00081190":{"vr":"UR","Value":[${JSON.stringify(`retrieve:/studies/${study}/series/${series}/instances/${uid}`)}]}` +
+    `${GLUE}"00083002":{"vr":"UI","Value":[${JSON.stringify(syntax)}]}` +
+    `${GLUE}"0020000D":{"vr":"UI","Value":[${JSON.stringify(study)}]}` +
+    `${GLUE}"0020000E":{"vr":"UI","Value":[${JSON.stringify(series)}]}`;
+  return `${text}${GLUE}${row.extra}`;
+}
+
+/** The stored header of a version. */
+export function readHeader(reader: Connection, version: number): DicomJson {
+  const row = reader.get('SELECT header FROM details WHERE id = ?', version);
+  return row ? (JSON.parse(zstdDecompressSync(row.header as Uint8Array).toString()) as DicomJson) : {};
+}
+
+function headerMembersOf(tags: string[], header: DicomJson): string[] {
+  const members: string[] = [];
+  for (const tag of tags) {
+    const element = header[tag];
+    const kept = element && withoutBulk(element);
+    if (kept) members.push(member(tag, kept.vr, kept));
+  }
+  return members;
+}
+
+/** All that the level's entity has of the header, but for pixels and what stays in the stored object. */
+function everyMember(level: QueryLevel, header: DicomJson): string[] {
+  const tags = Object.keys(header).filter((tag) => !tag.startsWith('7FE0') && reaches(level, levelOf(tag)));
+  return headerMembersOf(tags, header);
+}

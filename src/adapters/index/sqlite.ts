@@ -1,0 +1,87 @@
+import type { Index } from '../../ports/index.ts';
+import { Additions } from './additions.ts';
+import { BatchTable, batchReads } from './batches.ts';
+import { openDatabase } from './database.ts';
+import type { IndexOptions } from './options.ts';
+import { runQuery } from './query.ts';
+import { WriteQueue } from './queue.ts';
+import { readState, StateRow } from './state.ts';
+import { versionReads } from './versions.ts';
+
+/** Milliseconds without a commit after which the WAL is written back, so that load does not have to wait for it. */
+const IDLE_MS = 250;
+
+/**
+ * Opens the index in `<dataDir>/index.sqlite`. One that is damaged or of another version is set aside and begun anew, with
+ * the cursor at the log's start. Errors of the database are DagpacsError `storage-failed`.
+ */
+export function openIndex(options: IndexOptions): Index {
+  const { writer, reader } = openDatabase(options);
+  const state = new StateRow(writer);
+  const additions = new Additions(writer, state);
+  const batches = new BatchTable(writer, state);
+  const idle = setTimeout(() => {
+    // A transaction that is open just now leaves it to the next pause.
+    if (writer.inTransaction) idle.refresh();
+    else writer.all('PRAGMA wal_checkpoint(PASSIVE)');
+  }, IDLE_MS).unref();
+
+  const queue = new WriteQueue(writer, {
+    flush() {
+      additions.flush();
+      state.flush();
+    },
+    committed: () => idle.refresh(),
+    rolledBack() {
+      additions.forget();
+      state.forget();
+    },
+  });
+
+  return {
+    ...versionReads(reader),
+    ...batchReads(reader),
+
+    cursor() {
+      const { pack, offset } = readState(reader);
+      return { pack, offset };
+    },
+    add: (list, durable) =>
+      queue.submit(() => {
+        for (const addition of list) additions.add(addition);
+      }, durable),
+    addBatch: (batch, nodes, studies, next) =>
+      queue.submit(() => {
+        batches.add(batch, nodes, studies);
+        state.moveTo(next);
+      }),
+
+    query: (query) => runQuery(reader, query),
+
+    addTransaction: (id, transaction) => queue.now(() => batches.addTransaction(id, transaction), true),
+    setAnchored: (id, anchored) => queue.now(() => batches.setAnchored(id, anchored)),
+    setFinal: (id, at) => queue.now(() => batches.setFinal(id, at)),
+    setReplicated: (id, at) => queue.now(() => batches.setReplicated(id, at)),
+
+    counts() {
+      const { studies, series, instances, versions, replicated, anchored, final } = readState(reader);
+      const stored = versions - replicated - anchored - final;
+      return { studies, series, instances, versions, stored, replicated, anchored, final };
+    },
+    getValue(name) {
+      const row = reader.get('SELECT value FROM named_values WHERE name = ?', name);
+      return row && String(row.value);
+    },
+    setValue: (name, value) =>
+      queue.now(() => {
+        writer.run('INSERT OR REPLACE INTO named_values (name, value) VALUES (?, ?)', name, value);
+      }),
+
+    async close() {
+      await queue.idle();
+      clearTimeout(idle);
+      reader.close();
+      writer.close();
+    },
+  };
+}

@@ -1,0 +1,186 @@
+import type { DicomElement, DicomJson, DicomValue, PersonName } from './model.ts';
+import type { Match } from './query.ts';
+
+/** Attribute matching (PS3.4 C.2.2.2): folding, wildcards, ranges, and a match against a data set in memory. */
+
+const ASCII = /^[ -~]*$/;
+const DIACRITICS = /[\u0300-\u036f]/g;
+
+/** Folds case and Latin, Greek and Cyrillic diacritics away; Kana voicing marks and Hangul are kept. */
+export function fold(text: string): string {
+  if (ASCII.test(text)) return text.toLowerCase();
+  return text.normalize('NFKD').replace(DIACRITICS, '').normalize('NFC').toLowerCase();
+}
+
+/** A name's component groups (PS3.5 §6.2.1), folded, without trailing delimiters and padding; empty groups are left out. */
+export function nameGroups(value: DicomValue): string[] {
+  if (value === null || typeof value === 'number') return [];
+  const groups = typeof value === 'string' ? value.split('=') : Object.values(value as PersonName);
+  const folded: string[] = [];
+  for (const group of groups) {
+    if (typeof group !== 'string') continue;
+    const text = foldName(group);
+    if (text !== '') folded.push(text);
+  }
+  return folded;
+}
+
+/** Folds one component group; `SMITH^JOHN^^` and `Smith ^John` come out alike. */
+export function foldName(group: string): string {
+  return fold(group)
+    .replace(/\s*\^\s*/g, '^')
+    .replace(/[\s^]+$/, '')
+    .trimStart();
+}
+
+/** The words that fuzzy matching compares: folded components, cut at delimiters and white space; wildcards do not count. */
+export function nameWords(name: string): string[] {
+  return fold(name)
+    .split(/[\s^=,*?]+/)
+    .filter((word) => word !== '');
+}
+
+/** What precedes the first `*` or `?` of a pattern. */
+export function wildcardPrefix(pattern: string): string {
+  const end = pattern.search(/[*?]/);
+  return end < 0 ? pattern : pattern.slice(0, end);
+}
+
+/** True for a pattern that matches everything, the empty value too. */
+export function isUniversal(pattern: string): boolean {
+  return /^\**$/.test(pattern);
+}
+
+/** A wildcard pattern (PS3.4 C.2.2.2.4) as an SQL GLOB pattern. */
+export function wildcardToGlob(pattern: string): string {
+  return pattern.replaceAll('[', '[[]');
+}
+
+/** A wildcard pattern (PS3.4 C.2.2.2.4) as a regular expression over the whole value. */
+export function wildcardToRegExp(pattern: string): RegExp {
+  const source = pattern
+    .replace(/[\\^$.+()[\]{}|/-]/g, '\\$&')
+    .replace(/\*+/g, '.*')
+    .replaceAll('?', '.');
+  return new RegExp(`^${source}$`, 'su');
+}
+
+/** A DA value as `YYYYMMDD`; the form with dots of ACR-NEMA (PS3.5 §6.2) is read too. */
+export function dateKey(value: string): string {
+  return value.replace(/[.\-\s]/g, '');
+}
+
+/** A TM value as `HHMMSSFFFFFF`, filled up to the first (`from`) or last (`to`) moment that its precision allows. */
+export function timeKey(value: string, end: 'from' | 'to' = 'from'): string {
+  const [whole = '', fraction = ''] = value.replace(/[:\s]/g, '').split('.');
+  if (whole === '') return '';
+  const fill = end === 'from' ? '000000000000' : '235959999999';
+  const digits = whole.slice(0, 6) + (whole.length >= 6 ? fraction.slice(0, 6) : '');
+  return digits + fill.slice(digits.length);
+}
+
+/** A DT value (PS3.5 §6.2) as UTC microseconds in 20 digits, filled up as in {@link timeKey}; without an offset, as UTC. */
+export function dateTimeKey(value: string, end: 'from' | 'to' = 'from'): string {
+  const parts = /^(\d{4})(\d{2})?(\d{2})?(\d{2})?(\d{2})?(\d{2})?(?:\.(\d{1,6}))?([+-]\d{4})?$/.exec(value.trim());
+  if (!parts) return '';
+  const [, year = '', month, day, hour, minute, second, fraction = '', zone] = parts;
+  const low = end === 'from';
+  const at = new Date(0);
+  at.setUTCFullYear(
+    Number(year),
+    month ? Number(month) - 1 : low ? 0 : 11,
+    // Day 0 of the month after is the last of this one.
+    day ? Number(day) : 1,
+  );
+  if (!day && !low) at.setUTCFullYear(at.getUTCFullYear(), at.getUTCMonth() + 1, 0);
+  at.setUTCHours(
+    hour ? Number(hour) : low ? 0 : 23,
+    minute ? Number(minute) : low ? 0 : 59,
+    second ? Number(second) : low ? 0 : 59,
+  );
+  if (zone) {
+    const minutes = Number(zone.slice(1, 3)) * 60 + Number(zone.slice(3, 5));
+    at.setTime(at.getTime() - (zone.startsWith('-') ? -minutes : minutes) * 60_000);
+  }
+  return at.toISOString().replace(/\D/g, '').slice(0, 14) + fraction.padEnd(6, low ? '0' : '9');
+}
+
+/** The key by which values of `vr` are put in order for range matching, at one end of the value's precision. */
+export function rangeKey(vr: string, value: string, end: 'from' | 'to' = 'from'): string {
+  if (vr === 'TM') return timeKey(value, end);
+  if (vr === 'DT') return dateTimeKey(value, end);
+  return dateKey(value);
+}
+
+/** True where `match` asks nothing (universal matching, PS3.4 C.2.2.2.3). */
+export function asksNothing(match: Match): boolean {
+  if (match.kind === 'single') return match.value === '';
+  if (match.kind === 'wildcard') return isUniversal(match.pattern);
+  if (match.kind === 'uid-list') return match.values.length === 0;
+  return !match.from && !match.to;
+}
+
+/**
+ * True where the data set has a value that matches. A tag may be a path through sequences (`00400275.00400009`), of which
+ * any item may match. `fuzzy` lets a PN match by prefixes of its words, in any order, beside its own rule.
+ */
+export function matchesDataset(dataset: DicomJson, match: Match, fuzzy: boolean): boolean {
+  const [tag = '', ...rest] = match.tag.split('.');
+  const element = dataset[tag];
+  if (rest.length === 0) return matchesElement(element, match, fuzzy);
+  if (asksNothing(match)) return true;
+  const inner = { ...match, tag: rest.join('.') };
+  return (element?.Value ?? []).some((item) => isItem(item) && matchesDataset(item, inner, fuzzy));
+}
+
+/** True where one of the element's values matches (PS3.4 C.2.2.2); an absent or empty one matches universal keys only. */
+export function matchesElement(element: DicomElement | undefined, match: Match, fuzzy: boolean): boolean {
+  if (asksNothing(match)) return true;
+  const values = (element?.Value ?? []).filter((value) => value !== null && value !== '');
+  if (!element || values.length === 0) return false;
+  if (element.vr === 'PN') return values.some((value) => matchesName(nameGroups(value), match, fuzzy));
+  const test = valueTest(element.vr, match);
+  return values.some((value) => (typeof value === 'string' || typeof value === 'number') && test(String(value)));
+}
+
+function valueTest(vr: string, match: Match): (value: string) => boolean {
+  if (match.kind === 'uid-list') return (value) => match.values.includes(value);
+  if (match.kind === 'range') {
+    const from = match.from ? rangeKey(vr, match.from, 'from') : '';
+    const to = match.to ? rangeKey(vr, match.to, 'to') : '\uffff';
+    return (value) => {
+      const key = rangeKey(vr, value);
+      return key !== '' && key >= from && key <= to;
+    };
+  }
+  if (match.kind === 'wildcard') {
+    const pattern = wildcardToRegExp(match.pattern);
+    return (value) => pattern.test(value.trim());
+  }
+  if (NUMBERS.has(vr)) return (value) => Number(value) === Number(match.value);
+  if (vr === 'DA' || vr === 'TM' || vr === 'DT') {
+    const wanted = rangeKey(vr, match.value);
+    return (value) => rangeKey(vr, value) === wanted;
+  }
+  const wanted = match.value.trim();
+  return (value) => value.trim() === wanted;
+}
+
+const NUMBERS = new Set(['IS', 'DS', 'US', 'SS', 'UL', 'SL', 'UV', 'SV', 'FL', 'FD']);
+
+function matchesName(groups: string[], match: Match, fuzzy: boolean): boolean {
+  if (match.kind !== 'single' && match.kind !== 'wildcard') return false;
+  const asked = match.kind === 'single' ? match.value : match.pattern;
+  if (fuzzy) {
+    const words = groups.flatMap(nameWords);
+    const prefixes = nameWords(asked);
+    if (prefixes.length > 0 && prefixes.every((prefix) => words.some((word) => word.startsWith(prefix)))) return true;
+  }
+  return nameGroups(asked).every((wanted) =>
+    match.kind === 'single' ? groups.includes(wanted) : groups.some((group) => wildcardToRegExp(wanted).test(group)),
+  );
+}
+
+function isItem(value: DicomValue): value is DicomJson {
+  return typeof value === 'object' && value !== null;
+}
