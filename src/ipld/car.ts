@@ -12,8 +12,10 @@ import { type Cid, cidFromDigest, DAG_CBOR, DAG_PB, RAW } from './cid.ts';
  */
 const HEADER = Buffer.from('19a265726f6f747381d82a4500015500006776657273696f6e01', 'hex');
 
-/** Bytes of a CIDv1 with a one-byte codec and a sha2-256 digest: version, codec, 0x12, 0x20, digest. */
-const CID_SIZE = 36;
+const SHA2_256 = 0x12;
+const DIGEST_SIZE = 32;
+/** Bytes of a CIDv1 with a one-byte codec and a sha2-256 digest: version, codec, 0x12, digest's length, digest. */
+const CID_SIZE = 4 + DIGEST_SIZE;
 /** No block that DagPACS writes comes near this; IPFS peers refuse larger ones. */
 const MAX_BLOCK = 2 * 1024 * 1024;
 
@@ -60,13 +62,12 @@ export function parseSection(buffer: Uint8Array, offset: number): CarSection | u
     if (shift === 21) throw damaged('length of more than four bytes');
   }
   if (length < CID_SIZE || length > CID_SIZE + MAX_BLOCK) throw damaged('length that no block has');
-  const prefix = [1, undefined, 0x12, 0x20];
-  for (let i = 0; i < prefix.length && at + i < buffer.length; i += 1) {
-    if (prefix[i] !== undefined && buffer[at + i] !== prefix[i]) throw damaged('no CIDv1 with a sha2-256 digest');
+  if (at + CID_SIZE > buffer.length) return undefined;
+  const codec = buffer[at + 1] as number;
+  if (buffer[at] !== 1 || buffer[at + 2] !== SHA2_256 || buffer[at + 3] !== DIGEST_SIZE) {
+    throw damaged('no CIDv1 with a sha2-256 digest');
   }
-  const codec = buffer[at + 1];
-  if (codec !== undefined && codec !== RAW && codec !== DAG_PB && codec !== DAG_CBOR) throw damaged('unknown codec');
-  if (codec === undefined || at + CID_SIZE > buffer.length) return undefined;
+  if (codec !== RAW && codec !== DAG_PB && codec !== DAG_CBOR) throw damaged('unknown codec');
   const dataEnd = at + length;
   const cid = cidFromDigest(codec, buffer.subarray(at + 4, at + CID_SIZE));
   return { cid, dataStart: at + CID_SIZE, dataEnd, next: dataEnd };
