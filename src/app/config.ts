@@ -1,0 +1,114 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import { DagpacsError } from '../kernel/errors.ts';
+
+const port = z.coerce.number().int().min(0).max(65535);
+const count = (least: number) => z.coerce.number().int().min(least);
+const loopback = z
+  .string()
+  .refine(isLoopback, 'must be a loopback address: beyond loopback the bridge needs authentication, which it has not yet');
+
+/** Every setting: its check, its default and what it is for. README.md has the same table, which a test compares. */
+export const settings = {
+  DAGPACS_DATA_DIR: setting(z.string().min(1), './data', 'data directory: blocks, index, vault, chain, swarm'),
+  DAGPACS_HTTP_HOST: setting(loopback, '127.0.0.1', 'address of the HTTP listener; loopback only'),
+  DAGPACS_HTTP_PORT: setting(port, '8080', 'port of the HTTP listener; DICOMweb is under `/dicom-web`; 0 takes a free one'),
+  DAGPACS_DIMSE_HOST: setting(loopback, '127.0.0.1', 'address of the DIMSE listener; loopback only'),
+  DAGPACS_DIMSE_PORT: setting(port, '11112', 'port of the DIMSE listener; 0 takes a free one'),
+  DAGPACS_AE_TITLE: setting(
+    z.string().regex(/^[\x20-\x5b\x5d-\x7e]{1,16}$/, 'must be 1 to 16 characters of ASCII without a backslash'),
+    'DAGPACS',
+    'our application entity title',
+  ),
+  DAGPACS_PUBLIC_URL: setting(
+    z.union([z.literal(''), z.url({ protocol: /^https?$/ })]),
+    '',
+    'base of every URL in answers, such as `https://pacs.example/bridge`; unset: taken from the request',
+  ),
+  DAGPACS_TRUST_PROXY: setting(
+    z.enum(['on', 'off']),
+    'off',
+    '`on`: take host, protocol and path prefix from `Forwarded` and `X-Forwarded-*`',
+  ),
+  DAGPACS_CORS_ORIGINS: setting(z.string(), '', 'origins that may call from a browser, separated by commas; `*` for any'),
+  DAGPACS_QIDO_MAX: setting(count(1), '10000', 'results that one query answer may have'),
+  DAGPACS_MAX_INSTANCE_BYTES: setting(count(1), String(16 * 1024 ** 3), 'bytes an instance may have'),
+  DAGPACS_CONFLICT_POLICY: setting(
+    z.enum(['new-version', 'conflict', 'first-wins']),
+    'new-version',
+    'other bytes under a SOP Instance UID that is held: `new-version`, `conflict` (refuse) or `first-wins` (keep the first)',
+  ),
+  DAGPACS_OUTBOX_MAX: setting(
+    count(1),
+    '1000000',
+    'versions that may wait for their anchor or replica before new instances are refused with 503 or A700',
+  ),
+  DAGPACS_ANCHOR_MAX_BATCH: setting(count(1).max(4096), '256', 'versions that close a batch'),
+  DAGPACS_ANCHOR_MAX_AGE_MS: setting(count(1), '2000', 'milliseconds after which the oldest version closes a batch'),
+  DAGPACS_CHAIN_RPC: setting(
+    z.union([z.literal(''), z.url({ protocol: /^https?$/ })]),
+    '',
+    "an EVM node's JSON-RPC; unset: anvil as a child on a free port",
+  ),
+  DAGPACS_CHAIN_KEY: setting(
+    z.union([z.literal(''), z.string().regex(/^0x[0-9a-fA-F]{64}$/, 'must be 0x and 64 hexadecimal digits')]),
+    '',
+    'private key that signs anchors; unset: one made at first start, kept in the data directory',
+  ),
+  DAGPACS_CHAIN_CONTRACT: setting(
+    z.union([z.literal(''), z.string().regex(/^0x[0-9a-fA-F]{40}$/, 'must be 0x and 40 hexadecimal digits')]),
+    '',
+    "the AnchorLog's address; unset: deployed at first start",
+  ),
+  DAGPACS_KUBO_API: setting(z.string(), '', "a Kubo's RPC API, URL or multiaddress; unset: a child where a binary is found"),
+  DAGPACS_KUBO_BIN: setting(z.string(), '', 'the `ipfs` binary for the child; `none`: never start one'),
+  DAGPACS_DRAIN_MS: setting(count(0), '10000', 'milliseconds that a stop waits for what is in flight'),
+  DAGPACS_LOG_LEVEL: setting(z.enum(['info', 'warn', 'error', 'silent']), 'warn', 'what is logged to standard error'),
+} as const;
+
+export type Config = { readonly [Name in keyof typeof settings]: z.output<(typeof settings)[Name]['check']> };
+
+interface Setting<Check extends z.ZodType> {
+  check: Check;
+  /** As it would stand in the environment. */
+  fallback: string;
+  description: string;
+}
+
+function setting<Check extends z.ZodType>(check: Check, fallback: string, description: string): Setting<Check> {
+  return { check, fallback, description };
+}
+
+/**
+ * Reads the settings from `.env` in the working directory, where there is one, and the environment, which wins.
+ * @throws DagpacsError `bad-setting` naming the first wrong one and its rule
+ */
+export function readConfig(environment: NodeJS.ProcessEnv = environmentWithFile()): Config {
+  const config: Record<string, unknown> = {};
+  for (const [name, { check, fallback }] of Object.entries(settings)) {
+    const given = environment[name];
+    const result = check.safeParse(given === undefined || given === '' ? fallback : given);
+    if (!result.success) {
+      const rule = result.error.issues.map((issue) => issue.message).join('; ');
+      throw new DagpacsError('bad-setting', `${name}: ${rule}`, { attribute: name, rule });
+    }
+    config[name] = result.data;
+  }
+  for (const name of Object.keys(environment)) {
+    if (!name.startsWith('DAGPACS_') || name.startsWith('DAGPACS_TEST_') || name in settings) continue;
+    const rule = 'is not a setting of DagPACS; README.md has the list';
+    throw new DagpacsError('bad-setting', `${name}: ${rule}`, { attribute: name, rule });
+  }
+  config.DAGPACS_DATA_DIR = resolve(config.DAGPACS_DATA_DIR as string);
+  return config as Config;
+}
+
+function environmentWithFile(): NodeJS.ProcessEnv {
+  if (existsSync('.env')) process.loadEnvFile('.env');
+  return process.env;
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}

@@ -1,0 +1,36 @@
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'tap';
+import { openFileVault } from '../../src/adapters/vault/file-vault.ts';
+import { tempFolder } from '../fixtures/temp.ts';
+
+test('a study has one key, which outlives the process', async (t) => {
+  const directory = await tempFolder(t);
+  const vault = await openFileVault({ directory });
+  t.equal(await vault.find('2.25.1'), undefined);
+  const [first, second] = await Promise.all([vault.ensure('2.25.1'), vault.ensure('2.25.1')]);
+  t.strictSame(first, second, 'two at once make one key');
+  const other = await vault.ensure('2.25.2');
+  t.notSame(other, first);
+
+  const again = await openFileVault({ directory });
+  t.strictSame(await again.find('2.25.1'), first);
+  t.strictSame(await again.installationKey('names'), await vault.installationKey('names'));
+  const all: string[] = [];
+  for await (const key of again.all()) all.push(Buffer.from(key).toString('hex'));
+  t.strictSame(all.sort(), [first, other].map((key) => Buffer.from(key).toString('hex')).sort());
+});
+
+test('its files are for their owner only, tell no UIDs, and a damaged one is an error', async (t) => {
+  const directory = await tempFolder(t);
+  const vault = await openFileVault({ directory });
+  await vault.ensure('2.25.12345');
+  const studies = join(directory, 'studies');
+  const [name = ''] = readdirSync(studies);
+  t.notMatch(name, /12345/);
+  t.equal(statSync(join(studies, name)).mode & 0o777, 0o600);
+  t.equal(statSync(studies).mode & 0o777, 0o700);
+  writeFileSync(join(studies, name), 'short');
+  const again = await openFileVault({ directory });
+  await t.rejects(again.find('2.25.12345'), { code: 'storage-failed' });
+});
