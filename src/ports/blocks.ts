@@ -32,7 +32,8 @@ export interface BlockStore {
   read(cid: Cid, start?: number, end?: number): Promise<Uint8Array>;
   /** The dag-cbor blocks (instance nodes, records) that were committed after `from`, in order, each with the position after it. */
   replay(from: Position): AsyncIterable<Block & { next: Position }>;
-  usage(): { packs: number; blocks: number; bytes: number };
+  /** Bytes of the packs, and free on their file system. */
+  usage(): { packs: number; blocks: number; bytes: number; free: number };
   /** Commits and closes. */
   close(): Promise<void>;
 }

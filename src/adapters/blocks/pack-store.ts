@@ -1,3 +1,4 @@
+import { statfsSync } from 'node:fs';
 import { mkdir, open, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -83,11 +84,11 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
     has: (cid) => locations.find(cid) !== undefined,
     read,
     replay: (from) => replay(directory, from, writer.position),
-    usage: () => ({
-      packs: writer.position.pack,
-      blocks: locations.blocks,
-      bytes: packBytes + writer.position.offset,
-    }),
+    usage() {
+      const { bavail, bsize } = statfsSync(directory);
+      const bytes = packBytes + writer.position.offset;
+      return { packs: writer.position.pack, blocks: locations.blocks, bytes, free: bavail * bsize };
+    },
     async close() {
       await writer.close();
       locations.close();

@@ -1,6 +1,7 @@
 import type { Log } from '../../kernel/log.ts';
 import type { Batch, Index } from '../../ports/index.ts';
 import type { Anchor, Ledger, SignedTransaction } from '../../ports/ledger.ts';
+import { rememberChain } from '../objects/chain-identity.ts';
 
 export interface SendModules {
   index: Index;
@@ -20,6 +21,7 @@ const WINDOW = 16;
  */
 export async function sendBatches({ index, ledger, log }: SendModules): Promise<number> {
   const next = await ledger.next();
+  rememberChain(index, await ledger.status());
   const last = index.lastBatch();
   if (!last) return 0;
   takeBackLost(next.sequence, { index, log });
