@@ -17,7 +17,12 @@ function forgeBinary(): string {
 export function forge(args: readonly string[], quiet = false): Promise<number> {
   const child = spawn(forgeBinary(), args, {
     cwd: root,
-    env: { FORGE_SNAPSHOT_CHECK: 'true', ...process.env, FOUNDRY_CONFIG: join(root, 'foundry/foundry.toml') },
+    env: {
+      FORGE_SNAPSHOT_CHECK: 'true',
+      FORGE_SNAPSHOT_EMIT: String(process.env.FORGE_SNAPSHOT_CHECK === 'false'),
+      ...process.env,
+      FOUNDRY_CONFIG: join(root, 'foundry/foundry.toml'),
+    },
     stdio: ['inherit', quiet ? 'ignore' : 'inherit', 'inherit'],
   });
   return new Promise((resolve, reject) => {

@@ -1,0 +1,206 @@
+import { BaseError, ContractFunctionZeroDataError, encodeEventTopics, numberToHex, type PrivateKeyAccount } from 'viem';
+import { getBalance, getBlock, getChainId, getTransactionCount, readContract, sendRawTransaction } from 'viem/actions';
+import { DagpacsError } from '../../kernel/errors.ts';
+import type { Log } from '../../kernel/log.ts';
+import type { Anchored, Hex, LedgerStatus, SignedTransaction } from '../../ports/ledger.ts';
+import { abi } from './anchor-log.ts';
+import { AnchorSigner } from './anchor-transaction.ts';
+import type { Anvil } from './anvil.ts';
+import { contractOn } from './deploy.ts';
+import { accountOf } from './key.ts';
+import { ask, type Node, nodeAt, reasonOf, refusalOf } from './node.ts';
+import type { LedgerOptions } from './options.ts';
+
+/** Ether that our account gets on the child anvil, and below which it gets it again. */
+const ALLOWANCE = 10n ** 24n;
+
+/** Blocks after which a block is final where the node has no notion of it. */
+const FALLBACK_DEPTH = 64;
+
+/** A chain that is up, with the contract on it. */
+export class Chain {
+  readonly chainId: number;
+  readonly contract: Hex;
+  readonly #node: Node;
+  readonly #account: PrivateKeyAccount;
+  readonly #anvil: Anvil | undefined;
+  readonly #finalityDepth: number | undefined;
+  readonly #signer: AnchorSigner;
+
+  private constructor(
+    node: Node,
+    account: PrivateKeyAccount,
+    chainId: number,
+    contract: Hex,
+    anvil: Anvil | undefined,
+    finalityDepth: number | undefined,
+  ) {
+    this.#node = node;
+    this.#account = account;
+    this.chainId = chainId;
+    this.contract = contract;
+    this.#anvil = anvil;
+    this.#finalityDepth = finalityDepth;
+    this.#signer = new AnchorSigner(node, account, chainId, contract);
+  }
+
+  /**
+   * Connects, and deploys the contract where that is to be done.
+   * @throws DagpacsError `chain-unavailable`, `chain-mismatch`, `bad-setting`, `storage-failed`
+   */
+  static async connect(url: string, anvil: Anvil | undefined, options: LedgerOptions, log: Log): Promise<Chain> {
+    const node = nodeAt(url, options.callTimeoutMs);
+    const account = await accountOf(options.directory, options.key);
+    const [chainId, genesis] = await Promise.all([
+      ask('the chain id', getChainId(node)),
+      ask('the first block', getBlock(node, { blockNumber: 0n })),
+    ]);
+    if (anvil) await fund(node, account.address);
+    const place = { node, chainId, genesis: genesis.hash, account, own: anvil !== undefined };
+    const contract = await contractOn(place, options, log);
+    if (anvil) {
+      anvil.touch();
+      await anvil.save();
+    }
+    const chain = new Chain(node, account, chainId, contract, anvil, options.finalityDepth);
+    if (!(await chain.#isMember()))
+      throw new DagpacsError('chain-mismatch', 'our account is not a member of the contract');
+    return chain;
+  }
+
+  /** As in the port; `unreachable` while the node does not answer. */
+  async status(): Promise<LedgerStatus> {
+    const known = { chainId: this.chainId, contract: this.contract, sender: this.#sender };
+    try {
+      const { number, hash, timestamp } = await getBlock(this.#node, { blockTag: 'latest' });
+      const head = { number: Number(number), hash, time: isoTime(timestamp) };
+      return { state: 'connected', ...known, head };
+    } catch (error) {
+      return { state: 'unreachable', ...known, reason: reasonOf(error) };
+    }
+  }
+
+  async next(): Promise<{ sequence: number; previousRoot: Hex }> {
+    const [root, sequence] = await this.#view(
+      readContract(this.#node, { abi, address: this.contract, functionName: 'head', args: [this.#sender] }),
+    );
+    return { sequence: Number(sequence), previousRoot: root };
+  }
+
+  async find(batch: Hex): Promise<Anchored | undefined> {
+    const [blockNumber] = await this.#view(
+      readContract(this.#node, { abi, address: this.contract, functionName: 'anchorOf', args: [this.#sender, batch] }),
+    );
+    if (blockNumber === 0n) return undefined;
+    const at = numberToHex(blockNumber);
+    const topics = encodeEventTopics({ abi, eventName: 'Anchored', args: { institution: this.#sender, batch } });
+    const [logs, block] = await Promise.all([
+      ask(
+        'the anchor',
+        this.#node.request({
+          method: 'eth_getLogs',
+          params: [{ address: this.contract, fromBlock: at, toBlock: at, topics }],
+        }),
+      ),
+      ask('the anchor’s block', getBlock(this.#node, { blockNumber })),
+    ]);
+    const log = logs[0];
+    // A reorganisation between the calls: as the chain is now, who asks again will know.
+    if (!log?.transactionHash || log.blockHash !== block.hash) return undefined;
+    return {
+      transactionHash: log.transactionHash,
+      blockNumber: Number(blockNumber),
+      blockHash: block.hash,
+      blockTime: isoTime(block.timestamp),
+    };
+  }
+
+  async nextNonce(): Promise<{ confirmed: number; pending: number }> {
+    const count = (blockTag: 'latest' | 'pending') =>
+      ask('our nonce', getTransactionCount(this.#node, { address: this.#sender, blockTag }));
+    const [confirmed, pending] = await Promise.all([count('latest'), count('pending')]);
+    return { confirmed, pending };
+  }
+
+  sign = (...args: Parameters<AnchorSigner['sign']>): Promise<SignedTransaction> => this.#signer.sign(...args);
+
+  async broadcast({ raw, hash }: SignedTransaction): Promise<void> {
+    try {
+      await sendRawTransaction(this.#node, { serializedTransaction: raw });
+    } catch (error) {
+      // Nodes have many words for "I have that already"; whether it has it is the question.
+      if (!refusalOf(error) || !(await this.#knows(hash))) await ask('sending a transaction', Promise.reject(error));
+    }
+    this.#signer.sent(hash);
+    this.#anvil?.touch();
+  }
+
+  async finalized(): Promise<{ number: number; hashOf(number: number): Promise<Hex | undefined> }> {
+    const number = await this.#finalHeight();
+    return { number, hashOf: (height) => this.#hashOf(height) };
+  }
+
+  get #sender(): Hex {
+    return this.#account.address.toLowerCase() as Hex;
+  }
+
+  #isMember(): Promise<boolean> {
+    return this.#view(
+      readContract(this.#node, { abi, address: this.contract, functionName: 'isMember', args: [this.#sender] }),
+    );
+  }
+
+  /** On the child anvil nothing is reorganised, and what is on disk is final. */
+  async #finalHeight(): Promise<number> {
+    if (this.#anvil) return this.#anvil.durable();
+    if (this.#finalityDepth === undefined) {
+      try {
+        const { number } = await getBlock(this.#node, { blockTag: 'finalized' });
+        return Number(number);
+      } catch (error) {
+        // Without an answer there is nothing to conclude; a refusal or an empty answer says that there is no such block.
+        if (!refusalOf(error) && (error as Error).name !== 'BlockNotFoundError')
+          await ask('finality', Promise.reject(error));
+      }
+    }
+    const head = await ask('the head', getBlock(this.#node, { blockTag: 'latest' }));
+    return Math.max(0, Number(head.number) - (this.#finalityDepth ?? FALLBACK_DEPTH));
+  }
+
+  async #hashOf(height: number): Promise<Hex | undefined> {
+    const block = await ask(
+      'a block',
+      this.#node.request({ method: 'eth_getBlockByNumber', params: [numberToHex(height), false] }),
+    );
+    return block?.hash ?? undefined;
+  }
+
+  async #knows(hash: Hex): Promise<boolean> {
+    const found = await ask(
+      'a transaction',
+      this.#node.request({ method: 'eth_getTransactionByHash', params: [hash] }),
+    );
+    return found !== null;
+  }
+
+  /** Waits for a view of the contract. A contract that is not there answers with nothing. */
+  async #view<T>(call: Promise<T>): Promise<T> {
+    try {
+      return await call;
+    } catch (error) {
+      if (error instanceof BaseError && error.walk((cause) => cause instanceof ContractFunctionZeroDataError))
+        throw new DagpacsError('chain-mismatch', 'the contract is gone from the chain');
+      return ask('the contract', Promise.reject(error));
+    }
+  }
+}
+
+async function fund(node: Node, address: Hex): Promise<void> {
+  if ((await ask('our balance', getBalance(node, { address }))) >= ALLOWANCE / 2n) return;
+  const call = node.request as unknown as (call: { method: string; params: unknown[] }) => Promise<unknown>;
+  await ask('funding our account', call({ method: 'anvil_setBalance', params: [address, numberToHex(ALLOWANCE)] }));
+}
+
+function isoTime(seconds: bigint): string {
+  return new Date(Number(seconds) * 1000).toISOString();
+}

@@ -1,0 +1,38 @@
+import { BaseError, type Client, createClient, http, RpcRequestError, type Transport } from 'viem';
+import { DagpacsError } from '../../kernel/errors.ts';
+
+/** A JSON-RPC node. */
+export type Node = Client<Transport>;
+
+/** A client for the node at `url`: every call ends within `timeout` milliseconds, and none is tried again by itself. */
+export function nodeAt(url: string, timeout: number): Node {
+  return createClient({ transport: http(url, { timeout, retryCount: 0 }), cacheTime: 0 });
+}
+
+/**
+ * Waits for a call to the node. viem's messages hold the request, its URL and so perhaps credentials: only its short
+ * message without the details is kept.
+ * @throws DagpacsError `chain-unavailable`
+ */
+export async function ask<T>(what: string, call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof DagpacsError) throw error;
+    throw new DagpacsError('chain-unavailable', `${what}: ${reasonOf(error)}`);
+  }
+}
+
+/** The node's own words where it answered; else what kind of failure it was. */
+export function reasonOf(error: unknown): string {
+  const refusal = refusalOf(error);
+  if (refusal) return refusal.details;
+  return error instanceof Error ? error.name : 'unknown failure';
+}
+
+/** The error that the node answered with, where it did answer. */
+export function refusalOf(error: unknown): RpcRequestError | undefined {
+  if (!(error instanceof BaseError)) return undefined;
+  const refusal = error.walk((cause) => cause instanceof RpcRequestError);
+  return refusal instanceof RpcRequestError ? refusal : undefined;
+}
