@@ -93,7 +93,7 @@ export function openDatabase(options: IndexOptions): Connections {
     } catch (error) {
       const reason = unusable(error);
       if (!reason) throw error;
-      options.log.warn(`index: ${reason}; it is set aside as index.sqlite.old and built anew from the log`);
+      options.log.warn('index-set-aside', { reason, file: 'index.sqlite.old', next: 'built anew from the log' });
     }
     for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true });
     renameSync(path, `${path}.old`);

@@ -70,7 +70,7 @@ CREATE TABLE instances (
   version INTEGER NOT NULL,
   extra TEXT NOT NULL
 );
-CREATE INDEX instances_series ON instances (series, number);
+CREATE INDEX instances_series ON instances (series, number, uid);
 
 CREATE TABLE versions (
   id INTEGER PRIMARY KEY,
