@@ -1,0 +1,309 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTcpServer, type Server as TcpServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { encode as encodeCbor } from '@ipld/dag-cbor';
+import { encode as encodePb, prepare } from '@ipld/dag-pb';
+import { type Test, test } from 'tap';
+import type { SwarmOptions, SwarmTuning } from '../../src/adapters/swarm/options.ts';
+import { openSwarm } from '../../src/adapters/swarm/swarm.ts';
+import { cidOf, DAG_CBOR, DAG_PB, RAW } from '../../src/ipld/cid.ts';
+import { isDagpacsError } from '../../src/kernel/errors.ts';
+import type { Block } from '../../src/ports/blocks.ts';
+import type { Swarm, SwarmStatus } from '../../src/ports/swarm.ts';
+import { daemonOf, ipfs, skipKubo, startKuboNode } from '../fixtures/kubo.ts';
+import { freePorts } from '../fixtures/ports.ts';
+import { listeners } from '../fixtures/processes.ts';
+import { tempFolder } from '../fixtures/temp.ts';
+
+const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const quick: Partial<SwarmTuning> = {
+  probeTimeoutMs: 1000,
+  probeIntervalMs: 100,
+  stopTimeoutMs: 500,
+  minBackoffMs: 20,
+  maxBackoffMs: 100,
+};
+
+function open(t: Test, options: Omit<SwarmOptions, 'log'>): Swarm {
+  const swarm = openSwarm({ ...options, log });
+  t.teardown(() => swarm.close());
+  return swarm;
+}
+
+async function until(swarm: Swarm, state: SwarmStatus['state']): Promise<SwarmStatus> {
+  for (const deadline = Date.now() + 30_000; ; await sleep(20)) {
+    const status = await swarm.status();
+    if (status.state === state) return status;
+    if (Date.now() > deadline) throw new Error(`still ${status.state}: ${status.reason}`);
+  }
+}
+
+async function* each<T>(items: Iterable<T>): AsyncGenerator<T> {
+  yield* items;
+}
+
+function block(codec: number, bytes: Uint8Array): Block {
+  return { cid: cidOf(codec, bytes), bytes };
+}
+
+/** What the bridge makes of `count` instances: leaves, a UnixFS-like node, instance nodes, and a record on top. */
+function batchOf(count: number): { blocks: Block[]; record: Block } {
+  const blocks: Block[] = [];
+  const nodes: Block[] = [];
+  for (let index = 0; index < count; index++) {
+    const leaves = [300_000, 17].map((size) => block(RAW, randomBytes(size)));
+    const links = leaves.map(({ cid, bytes }) => ({ Hash: cid, Tsize: bytes.length, Name: '' }));
+    const file = block(DAG_PB, encodePb(prepare({ Data: new Uint8Array([8, 2]), Links: links })));
+    const node = block(DAG_CBOR, encodeCbor({ object: file.cid, size: 300_017 }));
+    nodes.push(node);
+    blocks.push(...leaves, file, node);
+  }
+  const record = block(DAG_CBOR, encodeCbor({ leaves: nodes.map(({ cid }) => cid) }));
+  return { blocks: [...blocks, record], record };
+}
+
+const unavailable = { code: 'swarm-unavailable' };
+
+test('a private Kubo as a child', { skip: skipKubo }, async (t) => {
+  const dataDir = await tempFolder(t);
+  const repo = join(dataDir, 'kubo');
+  const { blocks, record } = batchOf(20);
+
+  const swarm = openSwarm({ dataDir, log, tuning: quick });
+  t.teardown(() => swarm.close());
+  t.match(await swarm.status(), { state: 'starting', peers: 0 }, 'it returns before there is a node');
+  await t.rejects(swarm.put(each(blocks)), unavailable, 'nothing is taken until then');
+  await t.rejects(swarm.pin(record.cid), unavailable);
+  const { node, peers } = await until(swarm, 'connected');
+  t.equal(peers, 0);
+
+  await t.test('is private and listens on loopback only', async (t) => {
+    const pid = daemonOf(repo) as number;
+    const addresses = listeners([pid]);
+    t.equal(addresses.length, 2, 'RPC and swarm, no gateway');
+    for (const address of addresses) t.match(address, /^127\.0\.0\.1:\d+$/);
+    const config = JSON.parse((await ipfs(repo, 'config', 'show')).toString());
+    t.match(config, {
+      Addresses: { API: /^\/ip4\/127\.0\.0\.1\//, Gateway: [], Swarm: ['/ip4/127.0.0.1/tcp/0'] },
+      AutoConf: { Enabled: false },
+      AutoTLS: { Enabled: false },
+      Bootstrap: [],
+      Datastore: { HashOnRead: true },
+      Discovery: { MDNS: { Enabled: false } },
+      Provide: { Enabled: false },
+      Routing: { Type: 'none' },
+      Swarm: { DisableNatPortMap: true },
+    });
+    t.equal(config.Datastore.Spec.mounts.find((mount: { type: string }) => mount.type === 'flatfs').sync, true);
+    t.match(
+      await readFile(join(repo, 'swarm.key'), 'utf8'),
+      /^\/key\/swarm\/psk\/1\.0\.0\/\n\/base16\/\n[0-9a-f]{64}\n$/,
+    );
+    const environment = await readFile(`/proc/${pid}/environ`, 'utf8');
+    t.match(environment, 'LIBP2P_FORCE_PNET=1');
+    t.notMatch(environment, 'npm_', 'nothing of our own environment is handed on');
+  });
+
+  await t.test('takes blocks of every codec and holds a batch by one pin', async (t) => {
+    await swarm.put(each(blocks));
+    await swarm.pin(record.cid);
+    const pins = (await ipfs(repo, 'pin', 'ls', '--type=recursive')).toString();
+    t.match(pins, `${record.cid} recursive`);
+    const held = (await ipfs(repo, 'refs', '--recursive', record.cid.toString())).toString().trim().split('\n');
+    t.equal(new Set(held).size, blocks.length - 1, 'everything below the record');
+    for (const { cid, bytes } of [...blocks.slice(0, 4), record]) {
+      t.ok((await ipfs(repo, 'block', 'get', cid.toString())).equals(bytes), `block ${cid.code.toString(16)}`);
+    }
+    await swarm.put(each(blocks));
+    t.pass('the same blocks again');
+  });
+
+  await t.test('comes back after it was killed', async (t) => {
+    const first = daemonOf(repo) as number;
+    process.kill(first, 'SIGKILL');
+    while (daemonOf(repo) === first) await sleep(10);
+    while (daemonOf(repo) === undefined) await sleep(10);
+    t.equal((await until(swarm, 'connected')).node, node, 'the same node');
+    const { blocks, record } = batchOf(1);
+    await swarm.put(each(blocks));
+    await swarm.pin(record.cid);
+  });
+
+  await t.test('is replaced when it hangs, and nobody waits for it', async (t) => {
+    const first = daemonOf(repo) as number;
+    process.kill(first, 'SIGSTOP');
+    await t.rejects(swarm.put(each(batchOf(1).blocks)), unavailable);
+    while (daemonOf(repo) === first) await sleep(10);
+    t.equal((await until(swarm, 'connected')).node, node);
+  });
+
+  await swarm.close();
+  t.equal(daemonOf(repo), undefined, 'closing leaves no process');
+  t.match(await swarm.status(), { state: 'off' });
+
+  const again = open(t, { dataDir });
+  t.equal((await until(again, 'connected')).node, node, 'a second start takes up the same node');
+  t.match((await ipfs(repo, 'pin', 'ls', '--type=recursive')).toString(), record.cid.toString(), 'and its pins');
+});
+
+test('a Kubo that is run elsewhere', { skip: skipKubo }, async (t) => {
+  const kubo = await startKuboNode();
+  t.teardown(() => kubo.stop());
+  const dataDir = await tempFolder(t);
+
+  for (const api of [kubo.url, kubo.multiaddr]) {
+    const swarm = open(t, { dataDir, api });
+    await until(swarm, 'connected');
+    const { blocks, record } = batchOf(2);
+    await swarm.put(each(blocks));
+    await swarm.pin(record.cid);
+    t.match((await kubo.ipfs('pin', 'ls', '--type=recursive')).toString(), record.cid.toString());
+  }
+
+  await t.test('a pin of blocks that nobody has ends in bounded time', async (t) => {
+    const swarm = open(t, { dataDir, api: kubo.url, tuning: { ...quick, pinTimeoutMs: 500 } });
+    await until(swarm, 'connected');
+    await t.rejects(swarm.pin(cidOf(RAW, randomBytes(8))), unavailable);
+    t.equal((await swarm.status()).state, 'connected', 'the node is not to blame');
+  });
+
+  await t.test('an error of the blocks’ source is that error, and many small blocks all arrive', async (t) => {
+    const swarm = open(t, { dataDir, api: kubo.url });
+    await until(swarm, 'connected');
+    const failing = (async function* () {
+      yield block(RAW, randomBytes(8));
+      throw new Error('disk gone');
+    })();
+    await t.rejects(swarm.put(failing), { message: 'disk gone' });
+    const small = Array.from({ length: 1000 }, (_, index) => block(RAW, randomBytes(index)));
+    await swarm.put(each(small));
+    const refs = (await kubo.ipfs('refs', 'local')).toString();
+    t.equal(small.filter(({ cid }) => !refs.includes(cid.toString())).length, 0);
+  });
+
+  await t.test('a proxy between us that hangs, swaps or refuses', async (t) => {
+    const proxy = await startProxy(t, kubo.url);
+    const swarm = open(t, { dataDir, api: proxy.url, tuning: { ...quick, putTimeoutMs: 500 } });
+    await until(swarm, 'connected');
+
+    proxy.onPut = () => undefined;
+    let pulled = 0;
+    const many = (async function* () {
+      for (; pulled < 2000; pulled++) yield block(RAW, randomBytes(1 << 16));
+    })();
+    await t.rejects(swarm.put(many), unavailable, 'a request without an answer');
+    t.ok(pulled < 500, `bounded memory: ${pulled} of 2000 blocks were read`);
+
+    await until(swarm, 'connected');
+    proxy.onPut = (_, response) => response.end(`{"Key":"${cidOf(RAW, new Uint8Array(1))}","Size":1}\n`);
+    await t.rejects(swarm.put(each([block(RAW, randomBytes(8))])), { ...unavailable, message: /another CID/ });
+
+    await until(swarm, 'connected');
+    proxy.onPut = (_, response) => response.writeHead(413).end('<html>\n<body>too large</body>');
+    await t.rejects(swarm.put(each(batchOf(1).blocks)), { ...unavailable, message: /413/ });
+
+    await until(swarm, 'connected');
+    proxy.onPut = undefined;
+    await swarm.put(each(batchOf(1).blocks));
+    t.pass('and then it works again');
+  });
+});
+
+test('what is not Kubo', async (t) => {
+  const dataDir = await tempFolder(t);
+  const answers: [name: string, answer: (response: ServerResponse) => unknown, reason: RegExp][] = [
+    ['HTML', (response) => response.end('<!doctype html><title>Hello</title>'), /not that of a Kubo RPC API/],
+    ['other JSON', (response) => response.end('{"hello":"world"}'), /not that of a Kubo RPC API/],
+    ['not found', (response) => response.writeHead(404).end('no such page'), /404: no such page/],
+  ];
+  for (const [name, answer, reason] of answers) {
+    await t.test(name, async (t) => {
+      const server = createServer((request, response) => {
+        request.resume();
+        answer(response);
+      });
+      const swarm = open(t, { dataDir, api: await listen(t, server), tuning: quick });
+      t.match((await until(swarm, 'unreachable')).reason, reason);
+      await t.rejects(swarm.put(each([])), unavailable);
+    });
+  }
+
+  await t.test('a socket that accepts and never answers', async (t) => {
+    const server = createTcpServer((socket) => socket.resume().on('error', () => undefined));
+    const swarm = open(t, { dataDir, api: await listen(t, server), tuning: quick });
+    t.match((await until(swarm, 'unreachable')).reason, /no answer in time/);
+  });
+
+  await t.test('nobody yet, then Kubo', { skip: skipKubo }, async (t) => {
+    const [port] = await freePorts(1);
+    const swarm = open(t, { dataDir, api: `http://127.0.0.1:${port}`, tuning: quick });
+    t.match((await until(swarm, 'unreachable')).reason, /connection refused/);
+    const kubo = await startKuboNode();
+    t.teardown(() => kubo.stop());
+    await startProxy(t, kubo.url, port);
+    await until(swarm, 'connected');
+  });
+
+  await t.test('an address that is none', async (t) => {
+    t.throws(() => openSwarm({ dataDir, api: 'localhost:5001', log }), { code: 'bad-setting' });
+  });
+});
+
+test('no Kubo', async (t) => {
+  const dataDir = await tempFolder(t);
+  for (const [bin, reason] of [
+    ['none', /none is configured/],
+    ['/nonexistent/ipfs', /cannot be run/],
+    [process.execPath, /cannot be run|something else/],
+  ] as const) {
+    const swarm = open(t, { dataDir, bin });
+    t.match((await until(swarm, 'off')).reason, reason);
+    const error = await swarm.put(each([])).catch((caught: unknown) => caught);
+    t.ok(isDagpacsError(error, 'swarm-unavailable'));
+  }
+});
+
+async function listen(t: Test, server: Server | TcpServer, port = 0): Promise<string> {
+  const sockets = new Set<import('node:net').Socket>();
+  server.on('connection', (socket) => sockets.add(socket));
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(async () => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as { port: number }).port}`;
+}
+
+interface Proxy {
+  url: string;
+  /** Answers `block/put` in the node's place. */
+  onPut: ((request: IncomingMessage, response: ServerResponse) => unknown) | undefined;
+}
+
+/** Passes requests on to a real node, but lets a test answer for it. */
+async function startProxy(t: Test, target: string, port?: number): Promise<Proxy> {
+  const proxy: Proxy = { url: '', onPut: undefined };
+  const server = createServer((incoming, outgoing) => {
+    if (proxy.onPut !== undefined && incoming.url?.includes('block/put')) {
+      proxy.onPut(incoming, outgoing);
+      return;
+    }
+    const onward = request(new URL(incoming.url ?? '/', target), {
+      method: incoming.method,
+      headers: incoming.headers,
+    });
+    onward.on('response', (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(outgoing);
+    });
+    onward.on('error', () => outgoing.destroy());
+    incoming.pipe(onward);
+  });
+  proxy.url = await listen(t, server, port);
+  return proxy;
+}
