@@ -146,6 +146,8 @@ export interface Index {
     anchored: number;
     final: number;
   };
+  /** How many versions are not anchored, and not replicated. Cheap enough to be asked twice a second. */
+  waiting(): { unanchored: number; unreplicated: number };
   /** Small named values that belong to the installation, such as the chain it is anchored on. */
   getValue(name: string): string | undefined;
   setValue(name: string, value: string): void;

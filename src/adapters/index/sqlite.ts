@@ -68,6 +68,15 @@ export function openIndex(options: IndexOptions): Index {
       const stored = versions - replicated - anchored - final;
       return { studies, series, instances, versions, stored, replicated, anchored, final };
     },
+    waiting() {
+      const { pending } = readState(reader);
+      const inBatches = (unfinished: 'block_number' | 'replicated_at') =>
+        Number(reader.get(`SELECT coalesce(sum(count), 0) AS n FROM batches WHERE ${unfinished} IS NULL`)?.n);
+      return {
+        unanchored: pending + inBatches('block_number'),
+        unreplicated: pending + inBatches('replicated_at'),
+      };
+    },
     getValue(name) {
       const row = reader.get('SELECT value FROM named_values WHERE name = ?', name);
       return row && String(row.value);

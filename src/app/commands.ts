@@ -1,0 +1,32 @@
+import { openApiDocument } from '../edges/http/openapi.ts';
+import { serveCommand } from './serve-command.ts';
+
+const USAGE = `Usage: dagpacs COMMAND
+
+  serve      run the bridge until it is told to stop
+  openapi    print the OpenAPI document
+  help       print this
+`;
+
+/** Runs one command. @returns the exit code: 0 done, 1 the answer is no, 2 could not be done */
+export async function runCommand([command, ...rest]: string[]): Promise<number> {
+  if (rest.length > 0) return usage(`${command} takes no further argument`);
+  switch (command) {
+    case 'serve':
+      return serveCommand();
+    case 'openapi':
+      process.stdout.write(`${JSON.stringify(openApiDocument(), null, 2)}\n`);
+      return 0;
+    case 'help':
+    case '--help':
+      process.stdout.write(USAGE);
+      return 0;
+    default:
+      return usage(command === undefined ? 'a command is missing' : 'there is no such command');
+  }
+}
+
+function usage(reason: string): number {
+  process.stderr.write(`dagpacs: ${reason}\n\n${USAGE}`);
+  return 2;
+}

@@ -1,0 +1,141 @@
+import { join } from 'node:path';
+import { blockStoreDefaults } from '../adapters/blocks/options.ts';
+import { lockDirectory } from '../adapters/blocks/lock.ts';
+import { openPackStore } from '../adapters/blocks/pack-store.ts';
+import { openIndex } from '../adapters/index/sqlite.ts';
+import { openLedger } from '../adapters/ledger/ledger.ts';
+import { ledgerDefaults, type LedgerOptions } from '../adapters/ledger/options.ts';
+import type { SwarmOptions } from '../adapters/swarm/options.ts';
+import { openSwarm } from '../adapters/swarm/swarm.ts';
+import { openFileVault } from '../adapters/vault/file-vault.ts';
+import { type DimseListener, startDimse } from '../edges/dimse/listener.ts';
+import { dimseDefaults } from '../edges/dimse/options.ts';
+import { httpDefaults, type HttpOptions } from '../edges/http/options.ts';
+import { type HttpListener, startHttp } from '../edges/http/server.ts';
+import { type Outbox, startOutbox } from '../flows/anchor/outbox.ts';
+import { createPushback } from '../flows/ingest/backlog.ts';
+import { CommitQueue } from '../flows/ingest/commit-queue.ts';
+import { createIngest } from '../flows/ingest/ingest.ts';
+import { createCustodyView } from '../flows/serve/custody-view.ts';
+import { createServe } from '../flows/serve/serve.ts';
+import { catchUp } from '../flows/upkeep/catch-up.ts';
+import type { Log } from '../kernel/log.ts';
+import type { BlockStore } from '../ports/blocks.ts';
+import type { Index } from '../ports/index.ts';
+import type { Hex, Ledger } from '../ports/ledger.ts';
+import type { Swarm } from '../ports/swarm.ts';
+import type { Config } from './config.ts';
+
+/** The parts of a running bridge, for whoever starts and stops it. */
+export interface Bridge {
+  http: HttpListener;
+  dimse: DimseListener;
+  outbox: Outbox;
+  commits: CommitQueue;
+  blocks: BlockStore;
+  index: Index;
+  ledger: Ledger;
+  swarm: Swarm;
+  /** Gives the data directory back. */
+  release(): void;
+}
+
+/** Called in reverse order when a later part cannot be started, so that a failed start leaves nothing behind. */
+type Undo = () => unknown;
+
+/**
+ * Wires the bridge by hand: the only file that names adapters. When it resolves, all listeners are up.
+ * @throws DagpacsError `bad-setting`, `storage-failed`
+ */
+export async function compose(config: Config, log: Log, ready: () => boolean): Promise<Bridge> {
+  const undo: Undo[] = [];
+  try {
+    return await start(config, log, ready, undo);
+  } catch (error) {
+    for (const step of undo.reverse()) await step();
+    throw error;
+  }
+}
+
+async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[]): Promise<Bridge> {
+  const dataDir = config.DAGPACS_DATA_DIR;
+  const release = lockDirectory(dataDir);
+  undo.push(release);
+  const ledger = openLedger(ledgerOptions(config), log);
+  undo.push(() => ledger.close());
+  const swarm = openSwarm(swarmOptions(config, log));
+  undo.push(() => swarm.close());
+  const blocks = await openPackStore({ directory: join(dataDir, 'blocks'), ...blockStoreDefaults, log });
+  undo.push(() => blocks.close());
+  const vault = await openFileVault({ directory: join(dataDir, 'vault') });
+  const index = openIndex({ dataDir, log });
+  undo.push(() => index.close());
+  const caughtUp = await catchUp({ blocks, vault, index, log });
+  if (caughtUp.nodes > 0) log.info('index-caught-up', caughtUp);
+
+  const commits = new CommitQueue({ blocks, index });
+  const outbox = startOutbox(
+    { maxBatch: config.DAGPACS_ANCHOR_MAX_BATCH, maxAgeMs: config.DAGPACS_ANCHOR_MAX_AGE_MS },
+    { blocks, vault, index, ledger, swarm, commitRecord: (record, add) => commits.record(record, add), log },
+  );
+  undo.push(() => outbox.stop());
+  const ingest = createIngest(
+    { conflictPolicy: config.DAGPACS_CONFLICT_POLICY, maxInstanceBytes: config.DAGPACS_MAX_INSTANCE_BYTES },
+    {
+      blocks,
+      vault,
+      index,
+      commits,
+      pushback: createPushback(config.DAGPACS_OUTBOX_MAX, { index, swarm }),
+      onStored: () => outbox.notify(),
+    },
+  );
+  const serve = createServe({ blocks, vault, index });
+  const custody = createCustodyView({ outboxMax: config.DAGPACS_OUTBOX_MAX }, { blocks, index, ledger, swarm });
+
+  const dimse = await startDimse(
+    {
+      ...dimseDefaults,
+      host: config.DAGPACS_DIMSE_HOST,
+      port: config.DAGPACS_DIMSE_PORT,
+      aeTitle: config.DAGPACS_AE_TITLE,
+    },
+    { ingest, log },
+  );
+  undo.push(() => dimse.close());
+  const http = await startHttp(httpOptions(config), { ingest, serve, index, custody, log, ready });
+  return { http, dimse, outbox, commits, blocks, index, ledger, swarm, release };
+}
+
+function httpOptions(config: Config): HttpOptions {
+  return {
+    ...httpDefaults,
+    host: config.DAGPACS_HTTP_HOST,
+    port: config.DAGPACS_HTTP_PORT,
+    trustProxy: config.DAGPACS_TRUST_PROXY === 'on',
+    corsOrigins: config.DAGPACS_CORS_ORIGINS.split(',')
+      .map((origin) => origin.trim())
+      .filter((origin) => origin !== ''),
+    maxResults: config.DAGPACS_QIDO_MAX,
+    ...(config.DAGPACS_PUBLIC_URL === '' ? {} : { publicUrl: config.DAGPACS_PUBLIC_URL.replace(/\/+$/, '') }),
+  };
+}
+
+function ledgerOptions(config: Config): LedgerOptions {
+  return {
+    ...ledgerDefaults,
+    directory: join(config.DAGPACS_DATA_DIR, 'chain'),
+    ...(config.DAGPACS_CHAIN_RPC === '' ? {} : { rpc: config.DAGPACS_CHAIN_RPC }),
+    ...(config.DAGPACS_CHAIN_KEY === '' ? {} : { key: config.DAGPACS_CHAIN_KEY as Hex }),
+    ...(config.DAGPACS_CHAIN_CONTRACT === '' ? {} : { contract: config.DAGPACS_CHAIN_CONTRACT as Hex }),
+  };
+}
+
+function swarmOptions(config: Config, log: Log): SwarmOptions {
+  return {
+    dataDir: config.DAGPACS_DATA_DIR,
+    log,
+    ...(config.DAGPACS_KUBO_API === '' ? {} : { api: config.DAGPACS_KUBO_API }),
+    ...(config.DAGPACS_KUBO_BIN === '' ? {} : { bin: config.DAGPACS_KUBO_BIN }),
+  };
+}

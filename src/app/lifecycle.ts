@@ -1,0 +1,120 @@
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createLog, type Log } from '../kernel/log.ts';
+import { type Bridge, compose } from './compose.ts';
+import type { Config } from './config.ts';
+
+export interface Running {
+  /** What to tell the person who started it. */
+  banner: string;
+  /** Lets what is in flight end, closes the last batch, and leaves nothing behind. Further calls join the first. */
+  stop(): Promise<void>;
+}
+
+/** How long the start-up lines wait for chain and swarm to say what they are; the bridge serves meanwhile. */
+const INTRODUCTION_MS = 3000;
+
+/**
+ * Starts a bridge; resolves when it is ready and its chain and swarm were given a moment to come up.
+ * @throws DagpacsError `bad-setting`, `storage-failed`
+ */
+export async function startBridge(config: Config): Promise<Running> {
+  const log = createLog(config.DAGPACS_LOG_LEVEL, (line) => process.stderr.write(line));
+  let ready = false;
+  const bridge = await compose(config, log, () => ready);
+  ready = true;
+  const announcement = join(config.DAGPACS_DATA_DIR, 'bridge.json');
+  announce(announcement, config, bridge);
+
+  let stopping: Promise<void> | undefined;
+  const stop = () => {
+    stopping ??= stopBridge(bridge, config, log).finally(() => {
+      rmSync(announcement, { force: true });
+      bridge.release();
+    });
+    return stopping;
+  };
+  return { banner: await introduce(config, bridge), stop };
+}
+
+/** Drains from the outside in: first no new work, then what was taken is made durable, then the parts. */
+async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<void> {
+  const drained = await Promise.allSettled([
+    bridge.http.drain(config.DAGPACS_DRAIN_MS),
+    bridge.dimse.drain(config.DAGPACS_DRAIN_MS),
+  ]);
+  const steps: [part: string, step: () => Promise<unknown>][] = [
+    ['listeners', async () => drained.forEach((result) => result.status === 'rejected' && raise(result.reason))],
+    ['commits', () => bridge.commits.idle()],
+    ['outbox', () => bridge.outbox.stop()],
+    ['chain', () => bridge.ledger.close()],
+    ['swarm', () => bridge.swarm.close()],
+    ['index', () => bridge.index.close()],
+    ['blocks', () => bridge.blocks.close()],
+  ];
+  for (const [part, step] of steps) {
+    try {
+      await step();
+    } catch (error) {
+      // The other parts are still closed: none of them depends on this one.
+      log.error('part-not-stopped', { part, reason: (error as Error).message });
+    }
+  }
+}
+
+function raise(reason: unknown): never {
+  throw reason;
+}
+
+/** For scripts: where this bridge listens, while it does. */
+function announce(path: string, config: Config, { http, dimse }: Bridge): void {
+  const announcement = {
+    pid: process.pid,
+    http: urlOf(http.address),
+    dimse: { ...dimse.address, aeTitle: config.DAGPACS_AE_TITLE },
+  };
+  writeFileSync(path, `${JSON.stringify(announcement, null, 2)}\n`, { mode: 0o600 });
+  chmodSync(path, 0o600);
+}
+
+function urlOf({ host, port }: { host: string; port: number }): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+async function introduce(config: Config, { http, dimse, ledger, swarm }: Bridge): Promise<string> {
+  const until = Date.now() + INTRODUCTION_MS;
+  let chain = await ledger.status();
+  let ipfs = await swarm.status();
+  while (Date.now() < until && (chain.state === 'starting' || ipfs.state === 'starting')) {
+    await sleep(50);
+    [chain, ipfs] = await Promise.all([ledger.status(), swarm.status()]);
+  }
+  const own = config.DAGPACS_CHAIN_RPC === '' ? 'anvil, run by this bridge: for trying out' : 'by DAGPACS_CHAIN_RPC';
+  const where = chain.state === 'connected' ? `chain ${chain.chainId}, contract ${chain.contract} (${own})` : '';
+  const lines = [
+    'DagPACS is ready.',
+    `  push to    ${config.DAGPACS_AE_TITLE}@${dimse.address.host}:${dimse.address.port} (C-STORE), ${urlOf(http.address)}/dicom-web/studies (STOW-RS)`,
+    `  read from  ${urlOf(http.address)}/dicom-web (QIDO-RS, WADO-RS)`,
+    `  custody    ${urlOf(http.address)}/custody/status`,
+    `  chain      ${where || `${chain.state}${chain.reason ? `: ${chain.reason}` : ''}; anchors wait (${own})`}`,
+    `  swarm      ${describeSwarm(ipfs)}`,
+    `  data       ${config.DAGPACS_DATA_DIR}`,
+    `  not configured: ${missing(config, ipfs.state === 'off').join(', ')}`,
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function describeSwarm({ state, node, peers, reason }: Awaited<ReturnType<Bridge['swarm']['status']>>): string {
+  if (state === 'connected') return `Kubo ${node}, ${peers} peers`;
+  const words = reason ? `${state}: ${reason}` : state;
+  return state === 'off' ? `${words}; blocks stay on this machine` : `${words}; blocks wait`;
+}
+
+function missing(config: Config, noSwarm: boolean): string[] {
+  const parts = ['authentication and TLS (loopback only)'];
+  if (config.DAGPACS_CHAIN_RPC === '') parts.push('a shared chain (DAGPACS_CHAIN_RPC)');
+  if (noSwarm) parts.push('IPFS (DAGPACS_KUBO_API or an ipfs binary)');
+  else if (config.DAGPACS_KUBO_API === '') parts.push('a shared swarm (DAGPACS_KUBO_API)');
+  return parts;
+}

@@ -1,0 +1,3 @@
+import { serveCommand } from './app/serve-command.ts';
+
+process.exitCode = await serveCommand();
