@@ -7,13 +7,20 @@ const port = z.coerce.number().int().min(0).max(65535);
 const count = (least: number) => z.coerce.number().int().min(least);
 const loopback = z
   .string()
-  .refine(isLoopback, 'must be a loopback address: beyond loopback the bridge needs authentication, which it has not yet');
+  .refine(
+    isLoopback,
+    'must be a loopback address: beyond loopback the bridge needs authentication, which it has not yet',
+  );
 
 /** Every setting: its check, its default and what it is for. README.md has the same table, which a test compares. */
 export const settings = {
   DAGPACS_DATA_DIR: setting(z.string().min(1), './data', 'data directory: blocks, index, vault, chain, swarm'),
   DAGPACS_HTTP_HOST: setting(loopback, '127.0.0.1', 'address of the HTTP listener; loopback only'),
-  DAGPACS_HTTP_PORT: setting(port, '8080', 'port of the HTTP listener; DICOMweb is under `/dicom-web`; 0 takes a free one'),
+  DAGPACS_HTTP_PORT: setting(
+    port,
+    '8080',
+    'port of the HTTP listener; DICOMweb is under `/dicom-web`; 0 takes a free one',
+  ),
   DAGPACS_DIMSE_HOST: setting(loopback, '127.0.0.1', 'address of the DIMSE listener; loopback only'),
   DAGPACS_DIMSE_PORT: setting(port, '11112', 'port of the DIMSE listener; 0 takes a free one'),
   DAGPACS_AE_TITLE: setting(
@@ -31,7 +38,11 @@ export const settings = {
     'off',
     '`on`: take host, protocol and path prefix from `Forwarded` and `X-Forwarded-*`',
   ),
-  DAGPACS_CORS_ORIGINS: setting(z.string(), '', 'origins that may call from a browser, separated by commas; `*` for any'),
+  DAGPACS_CORS_ORIGINS: setting(
+    z.string(),
+    '',
+    'origins that may call from a browser, separated by commas; `*` for any',
+  ),
   DAGPACS_QIDO_MAX: setting(count(1), '10000', 'results that one query answer may have'),
   DAGPACS_MAX_INSTANCE_BYTES: setting(count(1), String(16 * 1024 ** 3), 'bytes an instance may have'),
   DAGPACS_CONFLICT_POLICY: setting(
@@ -61,7 +72,11 @@ export const settings = {
     '',
     "the AnchorLog's address; unset: deployed at first start",
   ),
-  DAGPACS_KUBO_API: setting(z.string(), '', "a Kubo's RPC API, URL or multiaddress; unset: a child where a binary is found"),
+  DAGPACS_KUBO_API: setting(
+    z.string(),
+    '',
+    "a Kubo's RPC API, URL or multiaddress; unset: a child where a binary is found",
+  ),
   DAGPACS_KUBO_BIN: setting(z.string(), '', 'the `ipfs` binary for the child; `none`: never start one'),
   DAGPACS_DRAIN_MS: setting(count(0), '10000', 'milliseconds that a stop waits for what is in flight'),
   DAGPACS_LOG_LEVEL: setting(z.enum(['info', 'warn', 'error', 'silent']), 'warn', 'what is logged to standard error'),

@@ -40,12 +40,10 @@ export async function startBridge(config: Config): Promise<Running> {
 
 /** Drains from the outside in: first no new work, then what was taken is made durable, then the parts. */
 async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<void> {
-  const drained = await Promise.allSettled([
-    bridge.http.drain(config.DAGPACS_DRAIN_MS),
-    bridge.dimse.drain(config.DAGPACS_DRAIN_MS),
-  ]);
+  const draining = [bridge.http.drain(config.DAGPACS_DRAIN_MS), bridge.dimse.drain(config.DAGPACS_DRAIN_MS)];
+  await Promise.allSettled(draining);
   const steps: [part: string, step: () => Promise<unknown>][] = [
-    ['listeners', async () => drained.forEach((result) => result.status === 'rejected' && raise(result.reason))],
+    ['listeners', () => Promise.all(draining)],
     ['commits', () => bridge.commits.idle()],
     ['outbox', () => bridge.outbox.stop()],
     ['chain', () => bridge.ledger.close()],
@@ -61,10 +59,6 @@ async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<voi
       log.error('part-not-stopped', { part, reason: (error as Error).message });
     }
   }
-}
-
-function raise(reason: unknown): never {
-  throw reason;
 }
 
 /** For scripts: where this bridge listens, while it does. */

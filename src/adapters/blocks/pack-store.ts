@@ -1,6 +1,6 @@
 import { statfsSync } from 'node:fs';
-import { mkdir, open, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
+import { mkdir, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Cid } from '../../ipld/cid.ts';
 import { DagpacsError } from '../../kernel/errors.ts';

@@ -21,7 +21,10 @@ export interface NodeParts {
  * Makes an instance's node. An entry too large for a block is placed as a sealed object of its own; `written` resolves when
  * the operating system has that.
  */
-export function createNode(parts: NodeParts, blocks: BlockStore): { cid: Cid; bytes: Uint8Array; written: Promise<void> } {
+export function createNode(
+  parts: NodeParts,
+  blocks: BlockStore,
+): { cid: Cid; bytes: Uint8Array; written: Promise<void> } {
   const { study, object, wrappedKey, facts } = parts;
   const { plain, sealed } = sealInstanceEntry(study, object, facts);
   let entry: SealedEntry;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Scan } from '../../dicom/model.ts';
 import type { Opener } from '../../crypto/open-range.ts';
+import type { Scan } from '../../dicom/model.ts';
 import type { Cid } from '../../ipld/cid.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
 import type { Version } from '../../ports/index.ts';

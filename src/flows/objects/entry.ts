@@ -13,7 +13,11 @@ import { openObject } from './sealed-object.ts';
 export type InstanceEntry = Entry<FrameTable, Record<string, BulkValue>>;
 
 /** Encodes an entry and seals it under the study key, bound to its object. */
-export function sealInstanceEntry(study: StudySecrets, object: Cid, entry: InstanceEntry): { plain: Uint8Array; sealed(): Buffer } {
+export function sealInstanceEntry(
+  study: StudySecrets,
+  object: Cid,
+  entry: InstanceEntry,
+): { plain: Uint8Array; sealed(): Buffer } {
   const plain = encodeEntry(entry);
   return { plain, sealed: () => sealEntry(study.entryKey, plain, object.bytes) };
 }

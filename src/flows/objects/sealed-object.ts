@@ -1,7 +1,7 @@
 import { unwrapKey } from '../../crypto/key-wrap.ts';
 import { Opener } from '../../crypto/open-range.ts';
 import { sealedSize } from '../../crypto/sealed-stream.ts';
-import { DAG_PB, type Cid } from '../../ipld/cid.ts';
+import { type Cid, DAG_PB } from '../../ipld/cid.ts';
 import { readLinks } from '../../ipld/leaves.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { BlockStore } from '../../ports/blocks.ts';

@@ -1,5 +1,5 @@
-import { constants, gzip, zstdDecompressSync } from 'node:zlib';
 import { promisify } from 'node:util';
+import { constants, gzip, zstdDecompressSync } from 'node:zlib';
 import type { Index } from '../../ports/index.ts';
 import type { Scope } from './served.ts';
 

@@ -1,4 +1,5 @@
 import { zstdDecompressSync } from 'node:zlib';
+import { studyReference } from '../../crypto/study-key.ts';
 import type { DicomJson } from '../../dicom/model.ts';
 import { DAG_PB } from '../../ipld/cid.ts';
 import { decodeInstanceNode, decodeRecord, INSTANCE_TYPE, nodeType, RECORD_TYPE } from '../../ipld/nodes.ts';
@@ -7,11 +8,10 @@ import type { Log } from '../../kernel/log.ts';
 import type { Block, BlockStore, Position } from '../../ports/blocks.ts';
 import type { Addition, Index } from '../../ports/index.ts';
 import type { Vault } from '../../ports/vault.ts';
+import { toBatch } from '../objects/batch.ts';
 import { openInstanceEntry } from '../objects/entry.ts';
 import { walkObject } from '../objects/sealed-object.ts';
 import { secretsOf } from '../objects/secrets.ts';
-import { toBatch } from '../objects/batch.ts';
-import { studyReference } from '../../crypto/study-key.ts';
 
 export interface CatchUpModules {
   blocks: BlockStore;

@@ -1,0 +1,96 @@
+import type { LedgerStatus } from '../../ports/ledger.ts';
+import type { SwarmStatus } from '../../ports/swarm.ts';
+
+/** Furthest stage of a version. */
+export type Stage = 'stored' | 'replicated' | 'anchored' | 'final';
+
+/** When a version reached each stage (ISO 8601); null: not yet. They do not wait for each other. */
+export type Stages = Record<Stage, string | null>;
+
+/** `GET /custody/status`. */
+export interface CustodyStatus {
+  counts: { studies: number; series: number; instances: number; versions: number };
+  /** Versions per furthest stage. */
+  stages: Record<Stage, number>;
+  /** Versions that are in no batch yet, and the limit at which new ones are pushed back. */
+  outbox: { pending: number; limit: number; oldest: string | null };
+  chain: LedgerStatus;
+  swarm: SwarmStatus;
+  /** Bytes: of the block store, and free on its file system. */
+  disk: { packs: number; blocks: number; bytes: number; free: number };
+}
+
+/** Where a version is anchored. */
+export interface VersionAnchor {
+  /** The batch's id. */
+  batch: string;
+  /** CID of the batch's record. */
+  record: string;
+  merkleRoot: string;
+  leafIndex: number;
+  chainId: number;
+  contract: string;
+  transactionHash: string;
+  blockNumber: number;
+  blockTime: string;
+}
+
+export interface VersionCustody {
+  version: number;
+  /** SHA-256 of the received bytes, hexadecimal. */
+  sha256: string;
+  size: number;
+  transferSyntaxUID: string;
+  /** CID of the sealed object. */
+  cid: string;
+  receivedAt: string;
+  receivedFrom: string;
+  stage: Stage;
+  stages: Stages;
+  anchor?: VersionAnchor;
+}
+
+/** `GET /custody/instances/{SOPInstanceUID}`. */
+export interface InstanceCustody {
+  studyInstanceUID: string;
+  seriesInstanceUID: string;
+  sopInstanceUID: string;
+  /** Oldest first. */
+  versions: VersionCustody[];
+}
+
+/** `GET /custody/batches`, `GET /custody/batches/{id}`. */
+export interface BatchCustody {
+  id: string;
+  sequence: number;
+  /** CID of the record. */
+  record: string;
+  merkleRoot: string;
+  previousRoot: string;
+  /** Leaves. */
+  count: number;
+  closedAt: string;
+  replicatedAt: string | null;
+  finalAt: string | null;
+  /** Hashes of every transaction that was signed for it, newest last. */
+  transactions: string[];
+  anchor: {
+    chainId: number;
+    contract: string;
+    transactionHash: string;
+    blockNumber: number;
+    blockHash: string;
+    blockTime: string;
+  } | null;
+}
+
+/** What the bridge knows of its instances' versions, stages and anchors: UIDs, but no patient data. */
+export interface CustodyView {
+  status(): Promise<CustodyStatus>;
+  /** @throws DagpacsError `not-found` */
+  instance(sopInstanceUID: string): Promise<InstanceCustody>;
+  /** Newest first; those with a sequence below `before`, where it is given. */
+  batches(limit: number, before?: number): Promise<BatchCustody[]>;
+  /** @throws DagpacsError `not-found` */
+  batch(id: string): Promise<BatchCustody>;
+}
