@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import dimse from 'dcmjs-dimse';
+import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '../../dicom/meta.ts';
 import type { Log } from '../../kernel/log.ts';
 import { readAssociateRequest } from './associate-rq.ts';
 import { Exchange } from './exchange.ts';
@@ -12,10 +13,12 @@ import type { Service } from './services/service.ts';
 dimse.log.disableAll(false);
 // It announces the smaller of this and of the association's own length, and only the latter is to count.
 dimse.Implementation.setMaxPduLength(0xffffffff);
+dimse.Implementation.setImplementationClassUid(IMPLEMENTATION_CLASS_UID);
+dimse.Implementation.setImplementationVersion(IMPLEMENTATION_VERSION_NAME);
 
 const APPLICATION_CONTEXT = '1.2.840.10008.3.1.1.1';
 /** How long a peer may take to read our last PDU and to close. */
-const LINGER_MS = 2000;
+const LINGER_MS = 1000;
 
 /** Why an association is refused: result, source and reason of the A-ASSOCIATE-RJ (PS3.8 §9.3.4), and in words. */
 export type Rejection = readonly [result: 1 | 2, source: 1 | 2 | 3, reason: number, why: string];

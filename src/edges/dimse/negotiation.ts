@@ -1,3 +1,4 @@
+import { isUsableUID } from '../../dicom/uid.ts';
 import type { ProposedContext } from './associate-rq.ts';
 
 export const VERIFICATION = '1.2.840.10008.1.1';
@@ -35,14 +36,11 @@ const NOT_STORAGE = /^1\.2\.840\.10008\.5\.1\.4\.1\.1\.(200\.[456]|201\.[23456])
 
 /** True for what a peer may store: each standard storage SOP class, and every class that is not DICOM's own. */
 export function isStorage(abstractSyntax: string): boolean {
-  if (!abstractSyntax.startsWith(DICOM_ROOT)) return isUID(abstractSyntax);
+  if (!abstractSyntax.startsWith(DICOM_ROOT)) return isUsableUID(abstractSyntax);
   if (OTHER_STORAGE.has(abstractSyntax)) return true;
-  return abstractSyntax.startsWith(COMPOSITE_STORAGE) && isUID(abstractSyntax) && !NOT_STORAGE.test(abstractSyntax);
-}
-
-/** Digits and dots, at most 64 (PS3.5 §9.1); what old equipment gets wrong inside them is no concern here. */
-export function isUID(text: string): boolean {
-  return /^[0-9.]{1,64}$/.test(text);
+  return (
+    abstractSyntax.startsWith(COMPOSITE_STORAGE) && isUsableUID(abstractSyntax) && !NOT_STORAGE.test(abstractSyntax)
+  );
 }
 
 /**
@@ -53,7 +51,7 @@ export function answerContext(proposed: ProposedContext): AnsweredContext {
   const { id, abstractSyntax } = proposed;
   const refused = { id, abstractSyntax, transferSyntax: '' };
   if (abstractSyntax !== VERIFICATION && !isStorage(abstractSyntax)) return { ...refused, result: 3 };
-  const transferSyntax = proposed.transferSyntaxes.find(isUID);
+  const transferSyntax = proposed.transferSyntaxes.find(isUsableUID);
   if (transferSyntax === undefined) return { ...refused, result: 4 };
   const answer: AnsweredContext = { id, abstractSyntax, result: 0, transferSyntax };
   // We are an SCP only: the proposer may be SCU, as it is by default.

@@ -1,9 +1,10 @@
 import { writeFileMeta } from '../../../dicom/meta.ts';
+import { isUsableUID } from '../../../dicom/uid.ts';
 import type { Ingest, Received } from '../../../flows/ingest/received.ts';
 import type { Log } from '../../../kernel/log.ts';
 import { C_STORE_RQ } from '../command.ts';
 import { INVALID_OBJECT_INSTANCE, NO_SUCH_SOP_CLASS, responseTo, SOP_CLASS_NOT_SUPPORTED, SUCCESS } from '../errors.ts';
-import { isStorage, isUID } from '../negotiation.ts';
+import { isStorage } from '../negotiation.ts';
 import type { Service } from './service.ts';
 
 /** File meta information made from the command, then the data set's bytes as they came. */
@@ -22,9 +23,9 @@ export function storeService(ingest: Ingest, log: Log): Service {
     async perform({ command, context, dataset, peer }) {
       const { sopClassUID, sopInstanceUID } = command;
       if (!isStorage(context.abstractSyntax)) return { status: SOP_CLASS_NOT_SUPPORTED };
-      if (!isUID(sopClassUID))
+      if (!isUsableUID(sopClassUID))
         return { status: NO_SUCH_SOP_CLASS, errorComment: 'AffectedSOPClassUID: must be a UID (PS3.5 9.1)' };
-      if (!isUID(sopInstanceUID))
+      if (!isUsableUID(sopInstanceUID))
         return { status: INVALID_OBJECT_INSTANCE, errorComment: 'AffectedSOPInstanceUID: must be a UID (PS3.5 9.1)' };
       if (!dataset)
         return { status: INVALID_OBJECT_INSTANCE, errorComment: 'CommandDataSetType: a data set must follow' };
