@@ -1,0 +1,82 @@
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { type Test, test } from 'tap';
+import { openIndex } from '../../src/adapters/index/sqlite.ts';
+import { ask, made, values } from '../fixtures/additions.ts';
+import { tempFolder } from '../fixtures/temp.ts';
+import { batchSuite } from './index/batches.ts';
+import { querySuite } from './index/queries.ts';
+import { versionSuite } from './index/versions.ts';
+
+function open(dataDir: string, events: string[] = []) {
+  const event = (name: string) => {
+    events.push(name);
+  };
+  return openIndex({ dataDir, log: { info: event, warn: event, error: event } });
+}
+
+test('the index port, by SQLite', async (t) => {
+  const make = async (t: Test) => {
+    const dataDir = await tempFolder(t);
+    const index = open(dataDir);
+    t.teardown(() => index.close());
+    return index;
+  };
+  versionSuite(t, make);
+  batchSuite(t, make);
+  querySuite(t, make);
+});
+
+const instance = made({ study: '1.1', series: '1.1.1', sop: '1.1.1.1', attributes: { '00100020': ['LO', 'P1'] } });
+
+test('the database file', async (t) => {
+  const dataDir = await tempFolder(t);
+  const first = open(dataDir);
+  await first.add([instance]);
+  first.setValue('chain', '31337');
+  for (const name of readdirSync(dataDir)) {
+    t.equal(statSync(join(dataDir, name)).mode & 0o777, 0o600, `${name} is nobody else's to read`);
+  }
+  const waiting = first.add([made({ study: '1.1', series: '1.1.1', sop: '1.1.1.2' })], Promise.resolve());
+  await first.close();
+  await waiting;
+
+  const second = open(dataDir);
+  t.match(second.counts(), { studies: 1, instances: 2 }, 'close waits for what is under way');
+  t.equal(second.getValue('chain'), '31337');
+  await second.add([made({ study: '1.1', series: '1.1.1', sop: '1.1.1.3', attributes: { '00100020': ['LO', 'P1'] } })]);
+  t.strictSame(values(ask(second, {}), '00201208'), [3], 'counting goes on where it was');
+  await second.close();
+});
+
+test('an index that cannot be used is set aside', async (t) => {
+  const damages = {
+    'no database': (file: string) => writeFileSync(file, 'this was the index once, '.repeat(1000)),
+    'another schema': (file: string) => {
+      const database = new DatabaseSync(file);
+      database.exec('PRAGMA user_version = 4711');
+      database.close();
+    },
+    'a lost table': (file: string) => {
+      const database = new DatabaseSync(file);
+      database.exec('DROP TABLE state');
+      database.close();
+    },
+  };
+  for (const [what, damage] of Object.entries(damages)) {
+    const dataDir = await tempFolder(t);
+    const before = open(dataDir);
+    await before.add([instance]);
+    await before.close();
+    damage(join(dataDir, 'index.sqlite'));
+    const events: string[] = [];
+    const after = open(dataDir, events);
+    t.strictSame(after.cursor(), { pack: 0, offset: 0 }, `${what}: the log is followed from its start`);
+    t.strictSame(events, ['index-set-aside']);
+    t.ok(readdirSync(dataDir).includes('index.sqlite.old'));
+    await after.add([instance]);
+    t.equal(after.counts().instances, 1);
+    await after.close();
+  }
+});

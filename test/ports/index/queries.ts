@@ -1,0 +1,256 @@
+import type { Test } from 'tap';
+import type { Match } from '../../../src/dicom/query.ts';
+import type { Addition, Index } from '../../../src/ports/index.ts';
+import { ask, CT, made, type OpenIndex, SR, single, values, wildcard } from '../../fixtures/additions.ts';
+
+const patient = (name: object, id: string, date: string, time = '120000') => ({
+  '00080020': ['DA', date] as [string, string],
+  '00080030': ['TM', time] as [string, string],
+  '00080050': ['SH', `ACC[${id}]`] as [string, string],
+  '00100010': ['PN', { ...name }] as [string, { Alphabetic?: string }],
+  '00100020': ['LO', id] as [string, string],
+});
+
+const mueller = patient({ Alphabetic: 'Müller^Jürgen^^' }, 'P1', '20240301', '0830');
+const smith = patient({ Alphabetic: 'SMITH^JOHN PAUL' }, 'P2', '20240415');
+const yamada = patient(
+  { Alphabetic: 'Yamada^Tarou', Ideographic: '山田^太郎', Phonetic: 'やまだ^たろう' },
+  'P3',
+  '20230101',
+);
+
+/** Three studies: 1.1 (CT with two images), 1.2 (CT and SR), 1.3 (MR). */
+function library(): Addition[] {
+  const image = (n: number) =>
+    ({ '00200013': ['IS', n], '00280010': ['US', 512], '00181030': ['LO', 'Head^Routine'] }) as Record<
+      string,
+      [string, number | string]
+    >;
+  const ct = { '00080060': ['CS', 'CT'], '00200011': ['IS', 1] } as Record<string, [string, string | number]>;
+  const step = { '00400275': ['SQ', { '00400009': { vr: 'SH', Value: ['SPS9'] } }] } as Record<
+    string,
+    [string, object]
+  >;
+  return [
+    made({ study: '1.1', series: '1.1.1', sop: '1.1.1.2', attributes: { ...mueller, ...ct, ...image(2) } }),
+    made({ study: '1.1', series: '1.1.1', sop: '1.1.1.1', attributes: { ...mueller, ...ct, ...image(1) } }),
+    made({ study: '1.2', series: '1.2.1', sop: '1.2.1.1', attributes: { ...smith, ...ct, ...image(1) } }),
+    made({
+      study: '1.2',
+      series: '1.2.9',
+      sop: '1.2.9.1',
+      sopClass: SR,
+      attributes: { ...smith, '00080060': ['CS', 'SR'] },
+    }),
+    made({
+      study: '1.3',
+      series: '1.3.1',
+      sop: '1.3.1.1',
+      attributes: { ...yamada, ...(step as Record<string, [string, never]>), '00080060': ['CS', 'MR'] },
+    }),
+  ];
+}
+
+const studies = (index: Index, ...matches: Match[]) => values(ask(index, { matches }), '0020000D');
+const fuzzy = (index: Index, ...matches: Match[]) => values(ask(index, { matches, fuzzy: true }), '0020000D');
+
+/** Rows, matching, order and paging (PS3.4 C.2.2.2, PS3.18 §10.6). */
+export function querySuite(t: Test, open: OpenIndex): void {
+  t.test('matching', async (t) => {
+    const index = await open(t);
+    await index.add(library());
+    t.strictSame(studies(index), ['1.2', '1.1', '1.3'], 'the newest study first');
+
+    t.strictSame(studies(index, single('00100020', 'P2')), ['1.2']);
+    t.strictSame(studies(index, single('00100020', 'p2')), [], 'only names are matched regardless of case');
+    t.strictSame(studies(index, wildcard('00100020', 'P?')), ['1.2', '1.1', '1.3']);
+    t.strictSame(studies(index, wildcard('00080050', 'ACC[P1*')), ['1.1'], 'a bracket is no wildcard');
+    t.strictSame(studies(index, single('0020000D', '1.3')), ['1.3']);
+    t.strictSame(studies(index, { tag: '0020000D', kind: 'uid-list', values: ['1.1', '1.3', '1.7'] }), ['1.1', '1.3']);
+
+    t.strictSame(studies(index, single('00100010', 'muller^jurgen')), ['1.1']);
+    t.strictSame(studies(index, single('00100010', 'MÜLLER')), [], 'a single value is the whole name');
+    t.strictSame(studies(index, wildcard('00100010', 'mu*')), ['1.1']);
+    t.strictSame(studies(index, wildcard('00100010', '*john*')), ['1.2']);
+    t.strictSame(studies(index, wildcard('00100010', '山田*')), ['1.3']);
+    t.strictSame(studies(index, single('00100010', 'やまだ^たろう')), ['1.3']);
+    t.strictSame(studies(index, wildcard('00100010', 'Yamada*=山田*')), ['1.3']);
+    t.strictSame(studies(index, wildcard('00100010', 'Yamada*=鈴木*')), []);
+    t.strictSame(fuzzy(index, single('00100010', 'paul smi')), ['1.2']);
+    t.strictSame(fuzzy(index, single('00100010', 'jur mul')), ['1.1']);
+    t.strictSame(fuzzy(index, wildcard('00100010', '*ohn*')), ['1.2'], 'fuzzy matching takes nothing away');
+    t.strictSame(fuzzy(index, single('00100010', 'xaver')), []);
+
+    const range = (tag: string, from?: string, to?: string): Match => ({
+      tag,
+      kind: 'range',
+      ...(from === undefined ? {} : { from }),
+      ...(to === undefined ? {} : { to }),
+    });
+    t.strictSame(studies(index, range('00080020', '20240301', '20240415')), ['1.2', '1.1'], 'both ends count');
+    t.strictSame(studies(index, range('00080020', undefined, '20231231')), ['1.3']);
+    t.strictSame(studies(index, range('00080020', '20240302')), ['1.2']);
+    t.strictSame(
+      studies(index, range('00080030', '08', '0830')),
+      ['1.1'],
+      'the end of a range is as long as its precision',
+    );
+    t.strictSame(studies(index, single('00080030', '083000')), ['1.1']);
+
+    t.strictSame(studies(index, single('00080061', 'CT')), ['1.2', '1.1']);
+    t.strictSame(studies(index, wildcard('00080061', 'S*')), ['1.2']);
+    t.strictSame(studies(index, { tag: '00080062', kind: 'uid-list', values: [SR] }), ['1.2']);
+    for (const match of [single('00100020', ''), wildcard('00081030', '*'), range('00080020')]) {
+      t.equal(studies(index, match).length, 3, 'universal matching');
+    }
+  });
+
+  t.test('keys of other levels, and keys without a column', async (t) => {
+    const index = await open(t);
+    await index.add(library());
+    const instances = (...matches: Match[]) => values(ask(index, { level: 'instance', matches }), '00080018');
+    t.strictSame(instances(), ['1.2.1.1', '1.2.9.1', '1.1.1.1', '1.1.1.2', '1.3.1.1']);
+    t.strictSame(instances(single('00100020', 'P1')), ['1.1.1.1', '1.1.1.2']);
+    t.strictSame(instances(single('00080060', 'SR')), ['1.2.9.1']);
+    t.strictSame(instances(single('00200013', '2')), ['1.1.1.2']);
+    t.strictSame(studies(index, single('00080060', 'MR')), ['1.3']);
+    t.strictSame(studies(index, single('00080018', '1.1.1.2')), ['1.1']);
+    t.strictSame(studies(index, single('00080060', 'CT'), single('00080016', SR)), [], 'one series has to answer both');
+    t.strictSame(instances(wildcard('00181030', 'Head*')), ['1.2.1.1', '1.1.1.1', '1.1.1.2']);
+    t.strictSame(instances(single('00280010', '512'), single('00100020', 'P1')), ['1.1.1.1', '1.1.1.2']);
+    t.strictSame(instances(single('00400275.00400009', 'SPS9')), ['1.3.1.1']);
+    const page = ask(index, { level: 'instance', matches: [single('00280010', '512')], limit: 1, offset: 1 });
+    t.strictSame(values(page, '00080018'), ['1.1.1.1']);
+    t.strictSame(values(ask(index, { level: 'series', matches: [single('00100020', 'P2')] }), '0020000E'), [
+      '1.2.1',
+      '1.2.9',
+    ]);
+  });
+
+  t.test('paging', async (t) => {
+    const index = await open(t);
+    await index.add(library());
+    const base = { level: 'study', matches: [], include: [], fuzzy: false } as const;
+    t.match(index.query({ ...base, matches: [], include: [], limit: 2, offset: 0 }), {
+      rows: { length: 2 },
+      more: true,
+    });
+    t.match(index.query({ ...base, matches: [], include: [], limit: 2, offset: 2 }), {
+      rows: { length: 1 },
+      more: false,
+    });
+    t.match(index.query({ ...base, matches: [], include: [], limit: 2, offset: 9 }), {
+      rows: { length: 0 },
+      more: false,
+    });
+    t.match(index.query({ ...base, matches: [], include: [], limit: 0, offset: 0 }), {
+      rows: { length: 0 },
+      more: true,
+    });
+  });
+
+  t.test('rows', async (t) => {
+    const index = await open(t);
+    await index.add(library());
+    const [study] = ask(index, { matches: [single('0020000D', '1.2')] });
+    t.strictSame(study, {
+      '00080005': { vr: 'CS', Value: ['ISO_IR 192'] },
+      '00080020': { vr: 'DA', Value: ['20240415'] },
+      '00080030': { vr: 'TM', Value: ['120000'] },
+      '00080050': { vr: 'SH', Value: ['ACC[P2]'] },
+      '00080056': { vr: 'CS', Value: ['ONLINE'] },
+      '00080061': { vr: 'CS', Value: ['CT', 'SR'] },
+      '00080062': { vr: 'UI', Value: [CT, SR] },
+      '00080090': { vr: 'PN' },
+      '00081190': { vr: 'UR', Value: ['retrieve:/studies/1.2'] },
+      '00100010': { vr: 'PN', Value: [{ Alphabetic: 'SMITH^JOHN PAUL' }] },
+      '00100020': { vr: 'LO', Value: ['P2'] },
+      '00100030': { vr: 'DA' },
+      '00100040': { vr: 'CS' },
+      '0020000D': { vr: 'UI', Value: ['1.2'] },
+      '00200010': { vr: 'SH' },
+      '00201206': { vr: 'IS', Value: [2] },
+      '00201208': { vr: 'IS', Value: [2] },
+    });
+    const inStudy = { studyInstanceUID: '1.1' };
+    t.strictSame(ask(index, { level: 'series', ...inStudy }), [
+      {
+        '00080005': { vr: 'CS', Value: ['ISO_IR 192'] },
+        '00080060': { vr: 'CS', Value: ['CT'] },
+        '00081190': { vr: 'UR', Value: ['retrieve:/studies/1.1/series/1.1.1'] },
+        '0020000D': { vr: 'UI', Value: ['1.1'] },
+        '0020000E': { vr: 'UI', Value: ['1.1.1'] },
+        '00200011': { vr: 'IS', Value: [1] },
+        '00201209': { vr: 'IS', Value: [2] },
+        '00400244': { vr: 'DA' },
+        '00400245': { vr: 'TM' },
+      },
+    ]);
+    const [instance] = ask(index, { level: 'instance', ...inStudy, seriesInstanceUID: '1.1.1' });
+    t.strictSame(instance, {
+      '00080005': { vr: 'CS', Value: ['ISO_IR 192'] },
+      '00080016': { vr: 'UI', Value: [CT] },
+      '00080018': { vr: 'UI', Value: ['1.1.1.1'] },
+      '00080056': { vr: 'CS', Value: ['ONLINE'] },
+      '00081190': { vr: 'UR', Value: ['retrieve:/studies/1.1/series/1.1.1/instances/1.1.1.1'] },
+      '00083002': { vr: 'UI', Value: ['1.2.840.10008.1.2.1'] },
+      '0020000D': { vr: 'UI', Value: ['1.1'] },
+      '0020000E': { vr: 'UI', Value: ['1.1.1'] },
+      '00200013': { vr: 'IS', Value: [1] },
+      '00280010': { vr: 'US', Value: [512] },
+    });
+    const [whole] = ask(index, { level: 'instance', matches: [single('00080018', '1.1.1.1')] });
+    t.strictSame(values([whole ?? {}], '00100020'), ['P1'], 'without the study in the path its attributes are there');
+    t.strictSame(
+      [whole?.['00080060']?.Value, whole?.['00201208']?.Value, whole?.['00201209']?.Value],
+      [['CT'], [2], [2]],
+    );
+    t.strictSame(whole?.['00081190'], instance?.['00081190'], 'but the URL is the instance’s own');
+
+    t.strictSame(
+      ask(index, { include: ['00080060', '00181030'], matches: [single('0020000D', '1.2')] }),
+      [study],
+      'not a study’s',
+    );
+    const [more] = ask(index, {
+      level: 'series',
+      ...inStudy,
+      include: ['00100020', '00201206', '00181030', '00181111'],
+    });
+    t.strictSame(
+      ['00100020', '00201206', '00181030', '00181111'].map((tag) => more?.[tag]?.Value),
+      [['P1'], [1], ['Head^Routine'], undefined],
+    );
+    t.notOk(more?.['00100010'], 'nothing that was not asked for');
+    const [every] = ask(index, { level: 'instance', ...inStudy, seriesInstanceUID: '1.1.1', include: 'all' });
+    t.match(every, { '00181030': { Value: ['Head^Routine'] }, '00100020': { Value: ['P1'] }, ...instance });
+    t.notOk(every?.['7FE00010'], 'pixels stay where they are');
+    const [all] = ask(index, { level: 'study', include: 'all', matches: [single('0020000D', '1.1')] });
+    t.notOk(all?.['00181030']);
+  });
+
+  t.test('a later instance corrects what its study is called', async (t) => {
+    const index = await open(t);
+    await index.add([made({ study: '1.1', series: '1.1.1', sop: '1.1.1.1', attributes: smith })]);
+    await index.add([made({ study: '1.1', series: '1.1.1', sop: '1.1.1.2', attributes: { ...smith, ...yamada } })]);
+    t.strictSame(studies(index, wildcard('00100010', 'smith*')), []);
+    t.strictSame(studies(index, wildcard('00100010', 'yamada*')), ['1.1']);
+    t.strictSame(values(ask(index, {}), '00100020'), ['P3']);
+  });
+
+  t.test('a key that would read too many headers is refused', async (t) => {
+    const index = await open(t);
+    const attributes = smith;
+    const many = Array.from({ length: 10_001 }, (_, n) =>
+      made({ study: '1.1', series: '1.1.1', sop: `1.1.1.${n}`, attributes }),
+    );
+    await index.add(many);
+    const query = { level: 'instance', include: [], limit: 1, offset: 0, fuzzy: false } as const;
+    t.throws(() => index.query({ ...query, include: [], matches: [single('00181030', 'Head')] }), {
+      code: 'invalid-parameter',
+      subject: { tag: '00181030' },
+    });
+    const both = [single('00181030', 'Head'), single('00080018', '1.1.1.7')];
+    t.strictSame(index.query({ ...query, include: [], matches: both }).rows, []);
+  });
+}
