@@ -56,13 +56,31 @@ export function wildcardToGlob(pattern: string): string {
   return pattern.replaceAll('[', '[[]');
 }
 
-/** A wildcard pattern (PS3.4 C.2.2.2.4) as a regular expression over the whole value. */
-export function wildcardToRegExp(pattern: string): RegExp {
-  const source = pattern
-    .replace(/[\\^$.+()[\]{}|/-]/g, '\\$&')
-    .replace(/\*+/g, '.*')
-    .replaceAll('?', '.');
-  return new RegExp(`^${source}$`, 'su');
+/**
+ * True where the whole text follows a wildcard pattern (PS3.4 C.2.2.2.4). In time of at most their lengths' product, which
+ * a regular expression made from a stranger's pattern would not keep to.
+ */
+export function matchesWildcard(pattern: string, text: string): boolean {
+  const wanted = Array.from(pattern);
+  const given = Array.from(text);
+  let at = 0;
+  let star = -1;
+  let resume = 0;
+  for (let i = 0; i < given.length; ) {
+    if (wanted[at] === '*') {
+      star = at++;
+      resume = i;
+    } else if (at < wanted.length && (wanted[at] === '?' || wanted[at] === given[i])) {
+      at++;
+      i++;
+    } else if (star >= 0) {
+      // The last star takes one more character.
+      at = star + 1;
+      i = ++resume;
+    } else return false;
+  }
+  while (wanted[at] === '*') at++;
+  return at === wanted.length;
 }
 
 /** A DA value as `YYYYMMDD`; the form with dots of ACR-NEMA (PS3.5 §6.2) is read too. */
@@ -154,8 +172,7 @@ function valueTest(vr: string, match: Match): (value: string) => boolean {
     };
   }
   if (match.kind === 'wildcard') {
-    const pattern = wildcardToRegExp(match.pattern);
-    return (value) => pattern.test(value.trim());
+    return (value) => matchesWildcard(match.pattern, value.trim());
   }
   if (NUMBERS.has(vr)) return (value) => Number(value) === Number(match.value);
   if (vr === 'DA' || vr === 'TM' || vr === 'DT') {
@@ -177,7 +194,7 @@ function matchesName(groups: string[], match: Match, fuzzy: boolean): boolean {
     if (prefixes.length > 0 && prefixes.every((prefix) => words.some((word) => word.startsWith(prefix)))) return true;
   }
   return nameGroups(asked).every((wanted) =>
-    match.kind === 'single' ? groups.includes(wanted) : groups.some((group) => wildcardToRegExp(wanted).test(group)),
+    match.kind === 'single' ? groups.includes(wanted) : groups.some((group) => matchesWildcard(wanted, group)),
   );
 }
 

@@ -16,8 +16,13 @@ export class Connection {
   readonly #statements = new Map<string, StatementSync>();
 
   constructor(path: string, readOnly: boolean, cacheKiB: number) {
-    this.#database = new DatabaseSync(path, { readOnly, timeout: 5000 });
-    this.exec(`PRAGMA cache_size = -${cacheKiB}; PRAGMA temp_store = MEMORY`);
+    this.#database = guard(() => new DatabaseSync(path, { readOnly, timeout: 5000 }));
+    try {
+      this.exec(`PRAGMA cache_size = -${cacheKiB}; PRAGMA temp_store = MEMORY`);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   get inTransaction(): boolean {
@@ -97,8 +102,26 @@ export function openDatabase(options: IndexOptions): Connections {
     }
     for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true });
     renameSync(path, `${path}.old`);
-    return connect(path, settings);
+    const connections = connect(path, settings);
+    keepValues(`${path}.old`, connections.writer, options);
+    return connections;
   });
+}
+
+/** Named values follow from nothing else, so they are taken over as far as the old file still gives them. */
+function keepValues(path: string, writer: Connection, options: IndexOptions): void {
+  let old: Connection | undefined;
+  try {
+    // Not read-only, so that closing it clears its WAL away.
+    old = new Connection(path, false, indexDefaults.cacheKiB);
+    for (const { name, value } of old.all('SELECT name, value FROM named_values')) {
+      writer.run('INSERT INTO named_values (name, value) VALUES (?, ?)', String(name), String(value));
+    }
+  } catch {
+    options.log.warn('index-values-lost', { file: 'index.sqlite.old' });
+  } finally {
+    old?.close();
+  }
 }
 
 class OtherSchema extends Error {}

@@ -15,7 +15,9 @@ export const ONLINE = '"00080056":{"vr":"CS","Value":["ONLINE"]}';
 /** One member of a DICOM JSON object; `undefined` is an attribute that is present but empty. */
 export function member(tag: string, vr: string, element?: DicomElement): string {
   const kept = element && withoutBulk(element);
-  return kept?.Value ? `"${tag}":${JSON.stringify(kept)}` : `"${tag}":{"vr":"${vr}"}`;
+  return kept?.Value?.length || kept?.InlineBinary !== undefined
+    ? `"${tag}":${JSON.stringify(kept)}`
+    : `"${tag}":{"vr":"${vr}"}`;
 }
 
 /** A member with the given values. */
