@@ -125,12 +125,12 @@ function decodeISO2022(bytes: Uint8Array, person: boolean, initialG0: CharacterS
   for (let i = 0; i < bytes.length; ) {
     const byte = bytes[i] as number;
     if (byte === ESC) {
-      const escape = escapeAt(bytes, i + 1);
-      if (escape) {
+      const found = escapeAt(bytes, i + 1);
+      if (found) {
         flush(i);
-        g0 = escape[1].g0 ?? g0;
-        g1 = escape[1].g1 ?? g1;
-        i += 1 + escape[0].length;
+        g0 = found[1].g0 ?? g0;
+        g1 = found[1].g1 ?? g1;
+        i += 1 + found[0].length;
         start = i;
         continue;
       }
@@ -146,7 +146,13 @@ function decodeISO2022(bytes: Uint8Array, person: boolean, initialG0: CharacterS
       continue;
     }
     i++;
-    if (byte === 0x5c || byte === 0x0a || byte === 0x0c || byte === 0x0d || (person && (byte === 0x5e || byte === 0x3d))) {
+    if (
+      byte === 0x5c ||
+      byte === 0x0a ||
+      byte === 0x0c ||
+      byte === 0x0d ||
+      (person && (byte === 0x5e || byte === 0x3d))
+    ) {
       flush(i);
       g0 = initialG0;
       g1 = initialG1;

@@ -57,7 +57,6 @@ for (const [id, { vr, name }] of Object.entries(dictionary)) {
     const entry = entryOf(key, name, vr);
     repeating.set(Number.parseInt(key, 16), entry);
     if (!byKeyword.has(entry.keyword)) byKeyword.set(entry.keyword, entry);
-    continue;
   }
 }
 
@@ -87,7 +86,8 @@ export function lookup(tag: number): DictionaryEntry {
   let keyword = '';
   if (group % 2 === 0) {
     const high = group >> 8;
-    const found = high === 0x50 || high === 0x60 || high === 0x7f ? repeating.get(tagNumber(high << 8, element)) : undefined;
+    const found =
+      high === 0x50 || high === 0x60 || high === 0x7f ? repeating.get(tagNumber(high << 8, element)) : undefined;
     // A group length is allowed in every group (PS3.5 §7.2).
     if (found) ({ vr, keyword } = found);
     else if (element === 0) vr = vrNamed('UL');

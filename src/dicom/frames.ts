@@ -1,6 +1,6 @@
-import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from './transfer-syntax.ts';
 import type { Fragments } from './fragments.ts';
 import type { DicomJson, FrameTable } from './model.ts';
+import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from './transfer-syntax.ts';
 import type { Warnings } from './warnings.ts';
 
 const NUMBER_OF_FRAMES = 0x00280008;
@@ -51,7 +51,10 @@ export function nativeFrames(header: DicomJson, pixels: NativePixels, warnings: 
   const area = rows * columns;
   const bitsPerFrame = area * bitsAllocated * samplesStored(header, area, bitsAllocated, length, declared ?? 1);
   if (bitsPerFrame <= 0) {
-    warnings.attribute(PIXEL_DATA, 'Rows, Columns, Samples per Pixel and Bits Allocated do not give a frame (PS3.3 C.7.6.3)');
+    warnings.attribute(
+      PIXEL_DATA,
+      'Rows, Columns, Samples per Pixel and Bits Allocated do not give a frame (PS3.3 C.7.6.3)',
+    );
     return { kind: 'none' };
   }
   const fitting = Math.floor((length * 8) / bitsPerFrame);
@@ -59,7 +62,15 @@ export function nativeFrames(header: DicomJson, pixels: NativePixels, warnings: 
     warnings.attribute(PIXEL_DATA, 'Shorter than the frames that the header declares (PS3.5 §8.1.1)');
   else if (declared !== undefined && length - Math.ceil((declared * bitsPerFrame) / 8) > 1)
     warnings.attribute(PIXEL_DATA, 'Longer than the frames that the header declares (PS3.5 §8.1.1)');
-  return { kind: 'native', tag, offset, length, count: Math.min(declared ?? fitting, fitting), bitsPerFrame, bitsAllocated };
+  return {
+    kind: 'native',
+    tag,
+    offset,
+    length,
+    count: Math.min(declared ?? fitting, fitting),
+    bitsPerFrame,
+    bitsAllocated,
+  };
 }
 
 /** The Extended Offset Table's values (PS3.3 C.7.6.3.1.8), where the instance has one. */

@@ -139,7 +139,8 @@ function textElement(
   else {
     const inCharset = kind === 'text' || kind === 'long-text' || kind === 'person';
     if (!inCharset) context.warn(`Characters outside the default repertoire in ${name} (PS3.5 §6.2)`);
-    else if (!context.charset.named) context.warn('Characters outside ISO IR 6 without a Specific Character Set (PS3.3 C.12.1.1.2)');
+    else if (!context.charset.named)
+      context.warn('Characters outside ISO IR 6 without a Specific Character Set (PS3.3 C.12.1.1.2)');
     text = context.charset.decode(buffer.subarray(start, last), kind === 'person');
   }
   if (kind === 'long-text' || kind === 'uri') return { vr: name, Value: [text] };
