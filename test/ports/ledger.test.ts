@@ -148,6 +148,13 @@ for (const [name, prepare] of Object.entries(chains)) {
   });
 }
 
+test('a child that is not up yet goes with the ledger', async (t) => {
+  const ledger = open(t, { directory: await tempFolder(t) });
+  const pid = await eventually(() => ledger.childPid);
+  await ledger.close();
+  t.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+});
+
 test('the key is made once, for the owner’s eyes only', async (t) => {
   const directory = await tempFolder(t);
   await until(open(t, { directory }), 'connected');
@@ -272,9 +279,15 @@ test('a node that is away, or that accepts and is silent, is unreachable', async
   const silent = open(t, { directory: await tempFolder(t), rpc: url, callTimeoutMs: 200 });
   t.match((await until(silent, 'unreachable')).reason, /chain id: TimeoutError/);
   await silent.close();
+  const hanging = openLedger(
+    { ...quiet, directory: await tempFolder(t), rpc: url, callTimeoutMs: 600_000 },
+    listeningLog(),
+  );
+  await once(server, 'connection');
+  await hanging.close();
   server.close();
 
   const away = open(t, { directory: await tempFolder(t), rpc: url });
-  t.match((await until(away, 'unreachable')).reason, /HttpRequestError/);
+  t.match((await until(away, 'unreachable')).reason, /the node is not reachable/);
   await t.rejects(away.find(ZERO), { code: 'chain-unavailable' });
 });

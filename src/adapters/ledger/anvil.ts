@@ -114,7 +114,7 @@ async function spawnAnvil(options: AnvilOptions, log: Log): Promise<{ child: Chi
     // biome-ignore format: options beside their values
     args: [
       '--host', '127.0.0.1', '--port', '0', '--chain-id', '31337', '--accounts', '0', '--slots-in-an-epoch', '1',
-      '--prune-history', '64', '--no-request-size-limit', '--no-cors', '--color', 'never',
+      '--prune-history', '2', '--no-request-size-limit', '--no-cors', '--color', 'never',
     ],
     // Nothing of ours: anvil takes settings from the environment too.
     env: {},

@@ -45,18 +45,24 @@ export class Chain {
   }
 
   /**
-   * Connects, and deploys the contract where that is to be done.
+   * Connects, and deploys the contract where that is to be done. `signal` ends every call, then and later.
    * @throws DagpacsError `chain-unavailable`, `chain-mismatch`, `bad-setting`, `storage-failed`
    */
-  static async connect(url: string, anvil: Anvil | undefined, options: LedgerOptions, log: Log): Promise<Chain> {
-    const node = nodeAt(url, options.callTimeoutMs);
+  static async connect(
+    url: string,
+    anvil: Anvil | undefined,
+    options: LedgerOptions,
+    log: Log,
+    signal: AbortSignal,
+  ): Promise<Chain> {
+    const node = nodeAt(url, options.callTimeoutMs, signal);
     const account = await accountOf(options.directory, options.key);
     const [chainId, genesis] = await Promise.all([
       ask('the chain id', getChainId(node)),
       ask('the first block', getBlock(node, { blockNumber: 0n })),
     ]);
     if (anvil) await fund(node, account.address);
-    const place = { node, chainId, genesis: genesis.hash, account, own: anvil !== undefined };
+    const place = { node, chainId, genesis: genesis.hash, account, own: anvil !== undefined, signal };
     const contract = await contractOn(place, options, log);
     if (anvil) {
       anvil.touch();
@@ -92,26 +98,19 @@ export class Chain {
       readContract(this.#node, { abi, address: this.contract, functionName: 'anchorOf', args: [this.#sender, batch] }),
     );
     if (blockNumber === 0n) return undefined;
-    const at = numberToHex(blockNumber);
+    const block = await this.#blockAt(blockNumber);
+    // Anvil shows what a block did to the state a moment before it shows the block.
+    if (!block?.hash) return undefined;
     const topics = encodeEventTopics({ abi, eventName: 'Anchored', args: { institution: this.#sender, batch } });
-    const [logs, block] = await Promise.all([
-      ask(
-        'the anchor',
-        this.#node.request({
-          method: 'eth_getLogs',
-          params: [{ address: this.contract, fromBlock: at, toBlock: at, topics }],
-        }),
-      ),
-      ask('the anchor’s block', getBlock(this.#node, { blockNumber })),
-    ]);
-    const log = logs[0];
-    // A reorganisation between the calls: as the chain is now, who asks again will know.
-    if (!log?.transactionHash || log.blockHash !== block.hash) return undefined;
+    const filter = { address: this.contract, blockHash: block.hash, topics };
+    const [log] = await ask('the anchor', this.#node.request({ method: 'eth_getLogs', params: [filter] }));
+    // A reorganisation between the calls: who asks again will know.
+    if (!log?.transactionHash) return undefined;
     return {
       transactionHash: log.transactionHash,
       blockNumber: Number(blockNumber),
       blockHash: block.hash,
-      blockTime: isoTime(block.timestamp),
+      blockTime: isoTime(BigInt(block.timestamp)),
     };
   }
 
@@ -168,11 +167,13 @@ export class Chain {
   }
 
   async #hashOf(height: number): Promise<Hex | undefined> {
-    const block = await ask(
-      'a block',
-      this.#node.request({ method: 'eth_getBlockByNumber', params: [numberToHex(height), false] }),
-    );
-    return block?.hash ?? undefined;
+    return (await this.#blockAt(BigInt(height)))?.hash ?? undefined;
+  }
+
+  /** The block's header, or null where the chain is not that long. */
+  #blockAt(number: bigint) {
+    const params: [Hex, false] = [numberToHex(number), false];
+    return ask('a block', this.#node.request({ method: 'eth_getBlockByNumber', params }));
   }
 
   async #knows(hash: Hex): Promise<boolean> {

@@ -27,6 +27,8 @@ export interface Place {
   account: PrivateKeyAccount;
   /** The chain is our child's: we may begin it anew. */
   own: boolean;
+  /** Ends all waiting. */
+  signal: AbortSignal;
 }
 
 const GAS_LIMIT = 1_500_000n;
@@ -72,20 +74,20 @@ async function isAnchorLog(node: Node, address: Hex): Promise<boolean> {
 }
 
 async function deploy(place: Place, options: Pick<LedgerOptions, 'members' | 'callTimeoutMs'>): Promise<Hex> {
-  const { node, account, chainId } = place;
+  const { node, account, chainId, signal } = place;
   const members = options.members ?? [account.address];
   const data = concatHex([bytecode, encodeAbiParameters([{ type: 'address[]' }], [members])]);
   const nonce = await ask('our nonce', getTransactionCount(node, { address: account.address, blockTag: 'pending' }));
   const fees = await feesOf(node);
   const raw = await account.signTransaction({ ...fees, chainId, nonce, gas: GAS_LIMIT, data });
   const hash = await ask('deploying the contract', sendRawTransaction(node, { serializedTransaction: raw }));
-  const contract = await mined(node, hash, Date.now() + 6 * options.callTimeoutMs);
+  const contract = await mined(node, hash, Date.now() + 6 * options.callTimeoutMs, signal);
   if (await isAnchorLog(node, contract)) return contract;
   throw new DagpacsError('chain-unavailable', 'the contract was deployed, but its code is not what was sent');
 }
 
 /** Waits until the deployment is in a block, and gives the contract's address. */
-async function mined(node: Node, hash: Hash, until: number): Promise<Hex> {
+async function mined(node: Node, hash: Hash, until: number, signal: AbortSignal): Promise<Hex> {
   for (let pause = 25; Date.now() < until; pause = Math.min(2 * pause, 1000)) {
     try {
       const receipt = await getTransactionReceipt(node, { hash });
@@ -95,7 +97,7 @@ async function mined(node: Node, hash: Hash, until: number): Promise<Hex> {
       // No receipt is how the node says "not yet"; a call that failed is asked again too, until the time is up.
       if (error instanceof DagpacsError || refusalOf(error)) throw error;
     }
-    await delay(pause);
+    await delay(pause, undefined, { signal });
   }
   throw new DagpacsError('chain-unavailable', 'the deployment of the contract is in no block yet');
 }

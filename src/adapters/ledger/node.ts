@@ -1,12 +1,15 @@
-import { BaseError, type Client, createClient, http, RpcRequestError, type Transport } from 'viem';
+import { BaseError, type Client, createClient, HttpRequestError, http, RpcRequestError, type Transport } from 'viem';
 import { DagpacsError } from '../../kernel/errors.ts';
 
 /** A JSON-RPC node. */
 export type Node = Client<Transport>;
 
-/** A client for the node at `url`: every call ends within `timeout` milliseconds, and none is tried again by itself. */
-export function nodeAt(url: string, timeout: number): Node {
-  return createClient({ transport: http(url, { timeout, retryCount: 0 }), cacheTime: 0 });
+/**
+ * A client for the node at `url`: every call ends within `timeout` milliseconds or when `signal` says so, and none is
+ * tried again by itself.
+ */
+export function nodeAt(url: string, timeout: number, signal: AbortSignal): Node {
+  return createClient({ transport: http(url, { timeout, retryCount: 0, fetchOptions: { signal } }), cacheTime: 0 });
 }
 
 /**
@@ -27,6 +30,9 @@ export async function ask<T>(what: string, call: Promise<T>): Promise<T> {
 export function reasonOf(error: unknown): string {
   const refusal = refusalOf(error);
   if (refusal) return refusal.details;
+  const failure = error instanceof BaseError ? error.walk((cause) => cause instanceof HttpRequestError) : undefined;
+  if (failure instanceof HttpRequestError)
+    return failure.status ? `HTTP ${failure.status}` : 'the node is not reachable';
   return error instanceof Error ? error.name : 'unknown failure';
 }
 
