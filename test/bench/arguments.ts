@@ -1,0 +1,56 @@
+import { parseArgs } from 'node:util';
+
+export interface BenchOptions {
+  /** CT slices of 0.5 MB in the series that everything is measured with. */
+  slices: number;
+  /** Repetitions of each write, each with new instances; the median counts. */
+  repeat: number;
+  /** Repetitions of each read. */
+  reads: number;
+  /** Also measure the memory that a big STOW request needs. */
+  big: boolean;
+  /** Its size in GB (10^9 bytes). */
+  bigSize: number;
+  /** Instances in it. */
+  bigParts: number;
+  /** Let the bridge run its own Kubo, as it does where it finds one. */
+  kubo: boolean;
+  /** Measure against Orthanc as it comes and with the settings that its manual gives for speed. */
+  orthanc: boolean;
+}
+
+export const USAGE = `npm run bench -- [--slices 1000] [--repeat 3] [--reads 7] [--kubo] [--no-orthanc]
+                 [--big] [--big-size 4] [--big-parts 8]`;
+
+/** Reads the command line. @throws where it is not understood */
+export function readArguments(): BenchOptions {
+  const { values } = parseArgs({
+    allowNegative: true,
+    options: {
+      slices: { type: 'string', default: '1000' },
+      repeat: { type: 'string', default: '3' },
+      reads: { type: 'string', default: '7' },
+      big: { type: 'boolean', default: false },
+      'big-size': { type: 'string', default: '4' },
+      'big-parts': { type: 'string', default: '8' },
+      kubo: { type: 'boolean', default: false },
+      orthanc: { type: 'boolean', default: true },
+    },
+  });
+  return {
+    slices: positive('slices', values.slices),
+    repeat: positive('repeat', values.repeat),
+    reads: positive('reads', values.reads),
+    big: values.big,
+    bigSize: positive('big-size', values['big-size']),
+    bigParts: positive('big-parts', values['big-parts']),
+    kubo: values.kubo,
+    orthanc: values.orthanc,
+  };
+}
+
+function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new Error(`--${name} must be a number above 0\n${USAGE}`);
+  return value;
+}

@@ -1,0 +1,93 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { makeTempFolder, removeFolder } from '../fixtures/temp.ts';
+import { type BenchOptions, readArguments } from './arguments.ts';
+import { closeConnections } from './client.ts';
+import { makeBenchSeries, type Series } from './data.ts';
+import { measureBigRequest, peakMemory } from './memory.ts';
+import { startPeers } from './peers.ts';
+import { type Peer, type Row, rows } from './rows.ts';
+import { describeMachine, formatTable, median } from './table.ts';
+
+/** Milliseconds of every repetition, by row and peer. */
+type Times = Map<Row, Map<Peer, number[]>>;
+
+async function time(times: Times, row: Row, peer: Peer, series: Series): Promise<void> {
+  const started = performance.now();
+  await row.run(peer, series);
+  const taken = performance.now() - started;
+  const ofRow = times.get(row) ?? new Map<Peer, number[]>();
+  times.set(row, ofRow);
+  ofRow.set(peer, [...(ofRow.get(peer) ?? []), taken]);
+  await peer.settle();
+}
+
+/** Every peer in turn, and in another order each time, so that none always follows the same one. */
+function inTurn(peers: readonly Peer[], turn: number): Peer[] {
+  return peers.map((_, i) => peers[(i + turn) % peers.length] as Peer);
+}
+
+/** Writes: each repetition of each row has a series of its own, which every peer gets. Returns the last one. */
+async function measureWrites(times: Times, peers: Peer[], folder: string, options: BenchOptions): Promise<Series> {
+  let last: Series | undefined;
+  for (let turn = 0; turn < options.repeat; turn++) {
+    for (const row of rows.filter(({ writes }) => writes)) {
+      if (last !== undefined) await rm(join(folder, 'series'), { recursive: true });
+      last = await makeBenchSeries(join(folder, 'series'), `${row.name} ${turn}`, options.slices);
+      for (const peer of inTurn(peers, turn)) await time(times, row, peer, last);
+    }
+  }
+  return last as Series;
+}
+
+async function measureReads(times: Times, peers: Peer[], series: Series, options: BenchOptions): Promise<void> {
+  for (const row of rows.filter(({ writes }) => !writes)) {
+    // The first one fills caches, of the operating system too; that is another question.
+    for (const peer of peers) await row.run(peer, series);
+    for (let turn = 0; turn < options.reads; turn++) {
+      for (const peer of inTurn(peers, turn)) await time(times, row, peer, series);
+    }
+  }
+}
+
+function report(times: Times, peers: readonly Peer[]): string {
+  const [own, ...others] = peers;
+  const lines = [['', ...peers.map(({ name }) => `${name} ms`), ...others.map(({ name }) => `× ${name}`)]];
+  for (const [row, ofRow] of times) {
+    const mine = median(ofRow.get(own as Peer) ?? []);
+    const taken = peers.map((peer) => median(ofRow.get(peer) ?? []));
+    lines.push([
+      row.name,
+      ...taken.map((each) => each.toFixed(each < 100 ? 1 : 0)),
+      ...others.map((peer) => (median(ofRow.get(peer) ?? []) / mine).toFixed(2)),
+    ]);
+  }
+  lines.push(['peak memory, MiB', ...peers.map(({ pid }) => peakMemory(pid).toFixed(0)), ...others.map(() => '')]);
+  return formatTable(lines);
+}
+
+const options = readArguments();
+console.log(
+  `${options.slices} CT slices of 0.5 MB, medians; × is how many times as fast DagPACS is\n${describeMachine()}\n`,
+);
+const folder = await makeTempFolder();
+const peers = await startPeers(options);
+try {
+  const times: Times = new Map();
+  const series = await measureWrites(times, peers, folder, options);
+  await measureReads(times, peers, series, options);
+  console.log(report(times, peers));
+} finally {
+  closeConnections();
+  await Promise.all(peers.map((peer) => peer.stop()));
+  await removeFolder(folder);
+}
+
+if (options.big) {
+  const { seconds, before, after } = await measureBigRequest(options.bigParts, options.bigSize * 1e9);
+  closeConnections();
+  console.log(
+    `\none STOW request of ${options.bigSize} GB, ${options.bigParts} instances: ${seconds.toFixed(1)} s, ` +
+      `peak memory ${after.toFixed(0)} MiB (${before.toFixed(0)} MiB before)`,
+  );
+}

@@ -1,0 +1,89 @@
+import { readFile } from 'node:fs/promises';
+import { type DimseAddress, storescu } from '../fixtures/dcmtk.ts';
+import { get, send } from './client.ts';
+import type { Series } from './data.ts';
+
+/** A server that is measured. */
+export interface Peer {
+  name: string;
+  dicomWeb: string;
+  dimse: DimseAddress;
+  pid: number;
+  /** Waits until it has done what it does after it answered, so that it does not disturb the next one. */
+  settle(): Promise<void>;
+  stop(): Promise<unknown>;
+}
+
+/** One line of the table: what is done, how much of it, and how. */
+export interface Row {
+  name: string;
+  /** Writes want a series that the peer does not have yet. */
+  writes: boolean;
+  run(peer: Peer, series: Series): Promise<unknown>;
+}
+
+const BATCH = 50;
+const PARALLEL = 6;
+const JSON_TYPE = 'application/dicom+json';
+const PART10 = 'multipart/related; type="application/dicom"; transfer-syntax=*';
+const FRAMES = 'multipart/related; type=application/octet-stream; transfer-syntax=*';
+
+const seriesUrl = (peer: Peer, series: Series) =>
+  `${peer.dicomWeb}/studies/${series.studyInstanceUID}/series/${series.seriesInstanceUID}`;
+
+async function pushOverOneAssociation(peer: Peer, { files }: Series): Promise<void> {
+  const { code, output } = await storescu(peer.dimse, files);
+  if (code !== 0) throw new Error(`storescu: ${output.slice(-500)}`);
+}
+
+async function* multipart(files: readonly string[], boundary: string): AsyncGenerator<Buffer> {
+  for (const file of files) {
+    yield Buffer.from(`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`);
+    yield await readFile(file);
+    yield Buffer.from('\r\n');
+  }
+  yield Buffer.from(`--${boundary}--\r\n`);
+}
+
+async function stowInBatches(peer: Peer, { files }: Series): Promise<void> {
+  const boundary = 'bench-boundary-5f1d';
+  const type = `multipart/related; type="application/dicom"; boundary=${boundary}`;
+  for (let at = 0; at < files.length; at += BATCH) {
+    await send(`${peer.dicomWeb}/studies`, type, multipart(files.slice(at, at + BATCH), boundary));
+  }
+}
+
+async function frames(peer: Peer, series: Series): Promise<void> {
+  const waiting = series.sopInstanceUIDs.slice(0, 300);
+  const reader = async () => {
+    for (let sop = waiting.pop(); sop !== undefined; sop = waiting.pop()) {
+      await get(`${seriesUrl(peer, series)}/instances/${sop}/frames/1`, FRAMES);
+    }
+  };
+  await Promise.all(Array.from({ length: PARALLEL }, reader));
+}
+
+async function framesOneByOne(peer: Peer, series: Series): Promise<void> {
+  for (const sop of series.sopInstanceUIDs.slice(0, 200)) {
+    await get(`${seriesUrl(peer, series)}/instances/${sop}/frames/1`, FRAMES);
+  }
+}
+
+/** What is measured, in the order in which a study lives. */
+export const rows: readonly Row[] = [
+  { name: 'C-STORE, one association', writes: true, run: pushOverOneAssociation },
+  { name: `STOW, ${BATCH} instances a request`, writes: true, run: stowInBatches },
+  {
+    name: 'series metadata',
+    writes: false,
+    run: (peer, series) => get(`${seriesUrl(peer, series)}/metadata`, JSON_TYPE),
+  },
+  {
+    name: 'QIDO, all instances of the series',
+    writes: false,
+    run: (peer, series) => get(`${seriesUrl(peer, series)}/instances?limit=${series.files.length}`, JSON_TYPE),
+  },
+  { name: 'whole series', writes: false, run: (peer, series) => get(seriesUrl(peer, series), PART10) },
+  { name: `300 frames, ${PARALLEL} at a time`, writes: false, run: frames },
+  { name: '200 frames, one by one', writes: false, run: framesOneByOne },
+];
