@@ -47,19 +47,25 @@ export class Window {
         pos += taken;
         if (this.held < this.#need) return undefined;
         this.#drop(next.parse(this.#carry, 0, this.held, this.position));
-      } else {
-        const after = next.parse(chunk, pos, end, this.position - pos);
-        this.position += after - pos;
-        pos = after;
+        this.#follow(next);
+        if (this.skip > 0) this.#passHeld();
+        continue;
       }
-      this.skip = next.skip;
-      this.#need = next.need;
-      if (this.held > 0 && this.skip > 0) this.#passHeld();
-      else if (this.held === 0 && this.skip === 0 && this.#need > 0 && consumer() === next) {
+      const after = next.parse(chunk, pos, end, this.position - pos);
+      this.position += after - pos;
+      pos = after;
+      this.#follow(next);
+      // What is left is the beginning of the next piece, unless another consumer has taken over.
+      if (this.skip === 0 && consumer() === next) {
         this.#hold(chunk, pos, end);
         return undefined;
       }
     }
+  }
+
+  #follow({ skip, need }: Consumer): void {
+    this.skip = skip;
+    this.#need = need;
   }
 
   #handOver(rest: Buffer): Buffer {
