@@ -7,6 +7,7 @@ import { Exchange } from './exchange.ts';
 import { type AnsweredContext, answerContext } from './negotiation.ts';
 import type { DimseOptions } from './options.ts';
 import * as pdu from './pdu.ts';
+import { ReceiveBuffers, readInto } from './receive-buffers.ts';
 import type { Service } from './services/service.ts';
 
 // The library logs whole associations and commands to the console; what is worth telling goes to our own log.
@@ -40,6 +41,7 @@ export interface AssociationModules {
 export class DimseAssociation extends dimse.Scp {
   declare association: InstanceType<typeof dimse.association.Association>;
   readonly #socket: Socket;
+  readonly #buffers: ReceiveBuffers;
   readonly #options: DimseOptions;
   readonly #modules: AssociationModules;
   readonly #reader: pdu.PduReader;
@@ -51,8 +53,13 @@ export class DimseAssociation extends dimse.Scp {
   #releaseAsked = false;
   #draining = false;
 
-  constructor(socket: Socket, options: DimseOptions, modules: AssociationModules) {
+  constructor(accepted: Socket, options: DimseOptions, modules: AssociationModules) {
+    const buffers = new ReceiveBuffers();
+    let receive = (_bytes: Buffer): void => undefined;
+    const socket = readInto(accepted, buffers, (bytes) => receive(bytes));
     super(socket, {});
+    receive = (bytes) => this.#receive(() => this.#reader.push(bytes));
+    this.#buffers = buffers;
     this.#socket = socket;
     this.#options = options;
     this.#modules = modules;
@@ -69,11 +76,11 @@ export class DimseAssociation extends dimse.Scp {
       },
     );
     this.#timer = setTimeout(() => this.giveUp('no association was asked for in time'), options.artimMs);
-    socket.on('data', (chunk: Buffer) => this.#receive(() => this.#reader.push(chunk)));
     socket.on('timeout', () => this.#idle());
     // A close event follows, and says all there is to do.
     socket.on('error', () => undefined);
     socket.on('close', () => void this.#closed());
+    socket.resume();
   }
 
   /** Called by the library's constructor, where it would begin to read the socket. */
@@ -84,13 +91,15 @@ export class DimseAssociation extends dimse.Scp {
   /** Lets the running operation finish, then aborts. */
   drain(): void {
     this.#draining = true;
-    if (!this.#exchange?.performing) this.giveUp('shutting down');
+    if (this.#state !== 'ending' && !this.#exchange?.performing) this.giveUp('shutting down');
   }
 
-  /** Ends the association now: A-ABORT by us as the service user (PS3.8 §9.3.8), or nothing where there is none yet. */
+  /** Ends the association now, by an A-ABORT of the service user (PS3.8 §9.3.8), or the connection where there is none. */
   giveUp(why: string): void {
-    if (this.#state === 'pending') this.#socket.destroy();
-    if (this.#state !== 'established') return;
+    if (this.#state !== 'established') {
+      this.#socket.destroy();
+      return;
+    }
     this.#modules.log.warn('association-aborted', { peer: this.#peer, why });
     this.sendAbort(0, 0);
     this.#end();
@@ -169,6 +178,8 @@ export class DimseAssociation extends dimse.Scp {
       hold: () => this.#reader.hold(),
       settled: () => this.#settled(),
       read: () => this.#flow(),
+      lend: (chunk) => this.#buffers.lend(chunk),
+      giveBack: (chunk) => this.#buffers.giveBack(chunk),
     });
     this.sendAssociationAccept();
     const { length } = answers;

@@ -1,12 +1,25 @@
+/** What a chunk costs beside its bytes, so that a flood of tiny ones counts for what it takes. */
+const OVERHEAD = 256;
+
+/** Told of the chunks that are kept, and of each that its reader is done with. */
+export interface Lender {
+  lend(chunk: Uint8Array): void;
+  giveBack(chunk: Uint8Array): void;
+}
+
 /**
  * The bytes of one data set between the socket, which pushes, and a service, which reads them once. It holds chunks
- * without copying them; whoever pushes looks at {@link size} and stops reading its socket in time.
+ * without copying them, until the next one is asked for; whoever pushes looks at {@link size} and stops reading its socket
+ * in time.
  */
 export class ByteQueue implements AsyncIterable<Uint8Array> {
   /** Resolves when the last byte was pushed, or never will be. */
   readonly arrived: Promise<void>;
   readonly #arrive: () => void;
   readonly #onRead: () => void;
+  readonly #lender: Lender;
+  /** The chunk that the reader works on. */
+  #reading: Uint8Array | undefined;
   #chunks: Uint8Array[] = [];
   #size = 0;
   #state: 'open' | 'ended' | 'failed' = 'open';
@@ -15,27 +28,30 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
   #reader: { resolve(result: IteratorResult<Uint8Array>): void; reject(error: unknown): void } | undefined;
 
   /** @param onRead called after bytes were taken out or thrown away */
-  constructor(onRead: () => void) {
+  constructor(lender: Lender, onRead: () => void) {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.arrived = promise;
     this.#arrive = resolve;
+    this.#lender = lender;
     this.#onRead = onRead;
   }
 
-  /** Bytes that wait to be read. */
+  /** Bytes that wait to be read, and what keeping them costs. */
   get size(): number {
     return this.#size;
   }
 
   push(chunk: Uint8Array): void {
     if (this.#discarding || chunk.length === 0) return;
+    this.#lender.lend(chunk);
     if (this.#reader) {
+      this.#reading = chunk;
       this.#reader.resolve({ done: false, value: chunk });
       this.#reader = undefined;
       return;
     }
     this.#chunks.push(chunk);
-    this.#size += chunk.length;
+    this.#size += chunk.length + OVERHEAD;
   }
 
   end(): void {
@@ -61,6 +77,8 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
   discard(): void {
     if (this.#discarding) return;
     this.#discarding = true;
+    this.#giveBack();
+    for (const chunk of this.#chunks) this.#lender.giveBack(chunk);
     this.#chunks = [];
     this.#size = 0;
     this.#onRead();
@@ -69,9 +87,11 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array, undefined> {
     return {
       next: () => {
+        this.#giveBack();
         const value = this.#chunks.shift();
         if (value) {
-          this.#size -= value.length;
+          this.#reading = value;
+          this.#size -= value.length + OVERHEAD;
           this.#onRead();
           return Promise.resolve({ done: false, value });
         }
@@ -86,5 +106,10 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
         return Promise.resolve({ done: true, value: undefined });
       },
     };
+  }
+
+  #giveBack(): void {
+    if (this.#reading) this.#lender.giveBack(this.#reading);
+    this.#reading = undefined;
   }
 }

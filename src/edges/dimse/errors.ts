@@ -15,7 +15,7 @@ const MISMATCH = 0xa900;
 
 /**
  * Error code → status. A700 is what senders take for "later", so only overload says it; what will fail again says
- * something else. In the Cxxx range (cannot understand) the last digits tell the causes apart; docs/conformance names them.
+ * something else. In the Cxxx range (cannot understand) the last digits tell the causes apart.
  */
 const STATUS: Record<ErrorCode, number> = {
   'not-dicom': 0xc000,

@@ -1,6 +1,6 @@
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
-import { ByteQueue } from './byte-queue.ts';
+import { ByteQueue, type Lender } from './byte-queue.ts';
 import { C_CANCEL_RQ, RESPONSE, type Response, readCommand, writeResponse } from './command.ts';
 import { PROCESSING_FAILURE, UNRECOGNIZED_OPERATION } from './errors.ts';
 import type { AnsweredContext } from './negotiation.ts';
@@ -10,7 +10,7 @@ import type { Operation, Service } from './services/service.ts';
 /** Command sets are a few hundred bytes. */
 const MAX_COMMAND = 64 * 1024;
 
-export interface ExchangeHooks {
+export interface ExchangeHooks extends Lender {
   send(pdu: Buffer): void;
   /** An operation was asked for while another runs: nothing more is to come until {@link settled}. */
   hold(): void;
@@ -83,7 +83,8 @@ export class Exchange {
       this.#dataset = undefined;
       return;
     }
-    this.#command.push(bytes);
+    // The bytes lie in memory that is received into again.
+    this.#command.push(Buffer.from(bytes));
     this.#commandSize += bytes.length;
     if (this.#commandSize > MAX_COMMAND) throw new ProtocolError(INVALID_PARAMETER, 'command set exceeds its limit');
     if (last) this.#begin(context);
@@ -108,7 +109,7 @@ export class Exchange {
     if (command.field & RESPONSE) throw new ProtocolError(UNEXPECTED_PARAMETER, 'a response to nothing');
     if (command.hasDataset) {
       this.#arriving = context.id;
-      this.#dataset = new ByteQueue(this.#hooks.read);
+      this.#dataset = new ByteQueue(this.#hooks, this.#hooks.read);
     }
     const operation: Operation = { command, context, dataset: this.#dataset, peer: this.#peer };
     if (!this.#performing) {

@@ -48,7 +48,7 @@ export async function startDimse(options: DimseOptions, modules: { ingest: Inges
     if (draining && pending.size + established.size === 0) empty.resolve();
   };
 
-  const server = createServer({ noDelay: true, keepAlive: true }, (socket: Socket) => {
+  const server = createServer({ noDelay: true, keepAlive: true, pauseOnConnect: true }, (socket: Socket) => {
     const [oldest] = pending;
     if (oldest && pending.size >= options.maxPending) oldest.giveUp('too many connections without an association');
     pending.add(new DimseAssociation(socket, options, { services, log, admit, closed }));

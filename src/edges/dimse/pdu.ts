@@ -52,7 +52,8 @@ const MAX_SHORT = 64;
 
 /**
  * Cuts a byte stream into PDUs. P-DATA-TF is never put together: its values are handed on in the pieces in which they
- * arrive, so that a fragment costs neither a copy nor memory of the length that a peer claims for it.
+ * arrive, so that a fragment costs neither a copy nor memory of the length that a peer claims for it. Whatever outlives the
+ * call to {@link push} is copied, but for the fragments, which the handler is to copy or to keep from being overwritten.
  */
 export class PduReader {
   readonly #limits: PduLimits;
@@ -98,7 +99,7 @@ export class PduReader {
   push(chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length && !this.#held) at = this.#step(chunk, at);
-    if (at < chunk.length) this.#backlog.push(at ? chunk.subarray(at) : chunk);
+    if (at < chunk.length) this.#backlog.push(Buffer.from(chunk.subarray(at)));
   }
 
   #step(chunk: Buffer, at: number): number {
@@ -135,7 +136,7 @@ export class PduReader {
 
   #readBody(chunk: Buffer, at: number): number {
     const end = Math.min(chunk.length, at + this.#pduLeft);
-    this.#body.push(chunk.subarray(at, end));
+    this.#body.push(Buffer.from(chunk.subarray(at, end)));
     this.#pduLeft -= end - at;
     if (this.#pduLeft === 0) this.#endBody();
     return end;

@@ -1,4 +1,8 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { test } from 'tap';
+import { writeFileMeta } from '../../../src/dicom/meta.ts';
 import { isDagpacsError } from '../../../src/kernel/errors.ts';
 import { runTool } from '../../fixtures/dcmtk.ts';
 import { EXPLICIT_LE, IMPLICIT_LE } from '../../fixtures/dicom.ts';
@@ -220,6 +224,61 @@ test('a slow ingest holds the sender back', async (t) => {
   t.equal((await stored).status, 0);
   t.ok(read > size);
   await scu.release();
+});
+
+test('memory that is received into again is not written to while it is read', async (t) => {
+  const { listener, to } = await startCollector({ highWaterBytes: 512 * 1024 }, async ({ bytes, expect }) => {
+    const hash = createHash('sha256');
+    for await (const chunk of bytes) {
+      // Time for the socket to overwrite what is still being looked at.
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      hash.update(chunk);
+    }
+    hashes.set(expect?.sopInstanceUID, hash.digest('hex'));
+    return accepted();
+  });
+  t.teardown(() => listener.close());
+  const hashes = new Map<string | undefined, string>();
+  const instances = [1, 2, 3].map((n) => {
+    const dataset = Buffer.alloc(3_000_000);
+    for (let at = 0; at < dataset.length; at += 4) dataset.writeInt32LE((at * n) | 0, at);
+    return { ...wire, sopInstanceUID: `1.2.${n}`, dataset };
+  });
+  await Promise.all(
+    instances.map(async (instance) => {
+      const scu = await connectScu(to, [wire]);
+      t.equal((await scu.store(instance)).status, 0);
+      await scu.release();
+    }),
+  );
+  for (const { sopClassUID, sopInstanceUID, transferSyntaxUID, dataset } of instances) {
+    const meta = writeFileMeta({ sopClassUID, sopInstanceUID, transferSyntaxUID });
+    t.equal(hashes.get(sopInstanceUID), createHash('sha256').update(meta).update(dataset).digest('hex'));
+  }
+});
+
+test('the library writes nothing to the console', { skip: skipWithout('echoscu') }, async (t) => {
+  const source = new URL('../../../src/edges/dimse/', import.meta.url);
+  const script = `
+    const { startDimse } = await import('${source}listener.ts');
+    const { dimseDefaults } = await import('${source}options.ts');
+    const log = { info() {}, warn() {}, error() {} };
+    const listener = await startDimse({ ...dimseDefaults, port: 0 }, { ingest: async () => ({}), log });
+    console.log(listener.address.port);
+    process.stdin.on('data', () => undefined).on('end', () => listener.close());`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script]);
+  t.teardown(() => child.kill('SIGKILL'));
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text));
+  while (!output.includes('\n')) await new Promise((resolve) => setTimeout(resolve, 20));
+  const port = output.trim();
+  t.equal((await runTool('echoscu', ['127.0.0.1', port])).code, 0);
+  const peer = await rawPeer(Number(port));
+  peer.send(Buffer.from('GET /'));
+  await peer.closed;
+  child.stdin.end();
+  await once(child, 'close');
+  t.equal(output, `${port}\n`);
 });
 
 test('what comes ahead of an answer waits for it', async (t) => {
