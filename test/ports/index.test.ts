@@ -2,6 +2,7 @@ import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type Test, test } from 'tap';
+import type { IndexOptions } from '../../src/adapters/index/options.ts';
 import { openIndex } from '../../src/adapters/index/sqlite.ts';
 import { ask, made, values } from '../fixtures/additions.ts';
 import { tempFolder } from '../fixtures/temp.ts';
@@ -9,11 +10,11 @@ import { batchSuite } from './index/batches.ts';
 import { querySuite } from './index/queries.ts';
 import { versionSuite } from './index/versions.ts';
 
-function open(dataDir: string, events: string[] = []) {
+function open(dataDir: string, events: string[] = [], options: Partial<IndexOptions> = {}) {
   const event = (name: string) => {
     events.push(name);
   };
-  return openIndex({ dataDir, log: { info: event, warn: event, error: event } });
+  return openIndex({ dataDir, log: { info: event, warn: event, error: event }, ...options });
 }
 
 test('the index port, by SQLite', async (t) => {
@@ -48,6 +49,32 @@ test('the database file', async (t) => {
   await second.add([made({ study: '1.1', series: '1.1.1', sop: '1.1.1.3', attributes: { '00100020': ['LO', 'P1'] } })]);
   t.strictSame(values(ask(second, {}), '00201208'), [3], 'counting goes on where it was');
   await second.close();
+});
+
+test('the WAL is written back under load, and begun anew', async (t) => {
+  const dataDir = await tempFolder(t);
+  const events: string[] = [];
+  const index = open(dataDir, events, { checkpointPages: 64 });
+  const size = () => statSync(join(dataDir, 'index.sqlite-wal')).size;
+  let longest = 0;
+  let since = 0;
+  let count = 0;
+  // Frames are written over from the start after a full checkpoint: the file stays as long as it was.
+  while (since < 100 && count < 10_000) {
+    count += 1;
+    await index.add([made({ study: '1.1', series: '1.1.1', sop: `1.1.1.${count}` })]);
+    await new Promise((resolve) => setImmediate(resolve));
+    since = size() > longest ? 0 : since + 1;
+    longest = Math.max(longest, size());
+  }
+  t.equal(since, 100);
+  t.equal(index.counts().instances, count);
+  t.strictSame(events, []);
+  await index.close();
+  const again = open(dataDir);
+  t.equal(again.counts().instances, count);
+  t.equal(again.instances('1.1').length, count);
+  await again.close();
 });
 
 test('an index that cannot be used is set aside', async (t) => {

@@ -80,6 +80,7 @@ function guard<T>(work: () => T): T {
 }
 
 export interface Connections {
+  path: string;
   writer: Connection;
   /** Reads the last committed state while a transaction of the writer is open (WAL snapshot). */
   reader: Connection;
@@ -133,7 +134,8 @@ function connect(path: string, settings: { cacheKiB: number; checkpointPages: nu
   const writer = new Connection(path, false, settings.cacheKiB);
   try {
     writer.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
-    writer.exec(`PRAGMA wal_autocheckpoint = ${settings.checkpointPages}`);
+    // The thread comes first, as long as it can (checkpoints.ts).
+    writer.exec(`PRAGMA wal_autocheckpoint = ${settings.checkpointPages * 8}`);
     const id = Number(writer.get('PRAGMA application_id')?.application_id);
     const version = Number(writer.get('PRAGMA user_version')?.user_version);
     const tables = Number(writer.get('SELECT count(*) AS n FROM sqlite_schema')?.n);
@@ -145,7 +147,7 @@ function connect(path: string, settings: { cacheKiB: number; checkpointPages: nu
       throw new OtherSchema(`the file has schema ${version} where ${SCHEMA_VERSION} is wanted`);
     }
     if (!writer.get('SELECT pack FROM state WHERE id = 1')) throw new OtherSchema('the file lacks its cursor');
-    return { writer, reader: new Connection(path, true, settings.cacheKiB) };
+    return { path, writer, reader: new Connection(path, true, settings.cacheKiB) };
   } catch (error) {
     writer.close();
     throw error;

@@ -9,6 +9,8 @@ interface Job {
 }
 
 export interface TransactionHooks {
+  /** Before a BEGIN that may wait: what to wait for; it never rejects. */
+  ready(): Promise<void> | undefined;
   /** Before a COMMIT: write what was gathered in memory. */
   flush(): void;
   /** After a COMMIT. */
@@ -74,6 +76,8 @@ export class WriteQueue {
 
   async #run(): Promise<void> {
     while (this.#waiting.length > 0) {
+      const ready = this.#hooks.ready();
+      if (ready) await ready;
       let jobs = this.#waiting;
       this.#waiting = [];
       jobs = this.#fill(jobs);

@@ -1,37 +1,37 @@
 import type { Index } from '../../ports/index.ts';
 import { Additions } from './additions.ts';
 import { BatchTable, batchReads } from './batches.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { openDatabase } from './database.ts';
-import type { IndexOptions } from './options.ts';
+import { type IndexOptions, indexDefaults } from './options.ts';
 import { runQuery } from './query.ts';
 import { WriteQueue } from './queue.ts';
 import { readState, StateRow } from './state.ts';
 import { versionReads } from './versions.ts';
-
-/** Milliseconds without a commit after which the WAL is written back, so that load does not have to wait for it. */
-const IDLE_MS = 250;
 
 /**
  * Opens the index in `<dataDir>/index.sqlite`. One that is damaged or of another version is set aside and begun anew, with
  * the cursor at the log's start. Errors of the database are DagpacsError `storage-failed`.
  */
 export function openIndex(options: IndexOptions): Index {
-  const { writer, reader } = openDatabase(options);
+  const { path, writer, reader } = openDatabase(options);
   const state = new StateRow(writer);
   const additions = new Additions(writer, state);
   const batches = new BatchTable(writer, state);
-  const idle = setTimeout(() => {
-    // A transaction that is open just now leaves it to the next pause.
-    if (writer.inTransaction) idle.refresh();
-    else writer.all('PRAGMA wal_checkpoint(PASSIVE)');
-  }, IDLE_MS).unref();
+  const checkpoints = new Checkpoints(
+    path,
+    writer,
+    options.checkpointPages ?? indexDefaults.checkpointPages,
+    options.log,
+  );
 
   const queue = new WriteQueue(writer, {
     flush() {
       additions.flush();
       state.flush();
     },
-    committed: () => idle.refresh(),
+    ready: () => checkpoints.ready,
+    committed: () => checkpoints.committed(),
     rolledBack() {
       additions.forget();
       state.forget();
@@ -88,7 +88,7 @@ export function openIndex(options: IndexOptions): Index {
 
     async close() {
       await queue.idle();
-      clearTimeout(idle);
+      await checkpoints.close();
       reader.close();
       writer.close();
     },
