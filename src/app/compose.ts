@@ -19,6 +19,7 @@ import { createIngest } from '../flows/ingest/ingest.ts';
 import { createCustodyView } from '../flows/serve/custody-view.ts';
 import { createServe } from '../flows/serve/serve.ts';
 import { catchUp } from '../flows/upkeep/catch-up.ts';
+import { DagpacsError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { BlockStore } from '../ports/blocks.ts';
 import type { Index } from '../ports/index.ts';
@@ -93,18 +94,36 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   const serve = createServe({ blocks, vault, index });
   const custody = createCustodyView({ outboxMax: config.DAGPACS_OUTBOX_MAX }, { blocks, index, ledger, swarm });
 
-  const dimse = await startDimse(
-    {
-      ...dimseDefaults,
-      host: config.DAGPACS_DIMSE_HOST,
-      port: config.DAGPACS_DIMSE_PORT,
-      aeTitle: config.DAGPACS_AE_TITLE,
-    },
-    { ingest, log },
+  const dimse = await listening(
+    'DAGPACS_DIMSE_PORT',
+    startDimse(
+      {
+        ...dimseDefaults,
+        host: config.DAGPACS_DIMSE_HOST,
+        port: config.DAGPACS_DIMSE_PORT,
+        aeTitle: config.DAGPACS_AE_TITLE,
+      },
+      { ingest, log },
+    ),
   );
   undo.push(() => dimse.close());
-  const http = await startHttp(httpOptions(config), { ingest, serve, index, custody, log, ready });
+  const http = await listening(
+    'DAGPACS_HTTP_PORT',
+    startHttp(httpOptions(config), { ingest, serve, index, custody, log, ready }),
+  );
   return { http, dimse, outbox, commits, blocks, index, ledger, swarm, release };
+}
+
+/** Names the setting to change where an edge cannot have the address it was given. */
+async function listening<Listener>(setting: string, started: Promise<Listener>): Promise<Listener> {
+  try {
+    return await started;
+  } catch (error) {
+    const { code } = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
+    if (code === undefined || !/^E[A-Z]+$/.test(code)) throw error;
+    const rule = `must be free to listen on (${code})`;
+    throw new DagpacsError('bad-setting', (error as Error).message, { attribute: setting, rule }, { cause: error });
+  }
 }
 
 function httpOptions(config: Config): HttpOptions {

@@ -147,7 +147,13 @@ test('DCMTK as the sender', { skip: skipCorpus || skipWithout('dcmdump', 'dcmsen
   // DCMTK encodes data sets anew, so what a bit-preserving storescp got is what counts, not the files.
   await dcmsend(recorder, paths);
   await dcmsend(bridge.dimse, paths);
-  const wanted = new Set((await recorder.files()).map((bytes) => sha256(datasetOf(bytes))));
+  // For UIDs that a file gives as UN it announces others than the data set has, which a bridge has to refuse.
+  const announced = new Set(samples.map(({ sopClassUID, sopInstanceUID }) => `${sopClassUID} ${sopInstanceUID}`));
+  const honest = (await recorder.files()).filter((bytes) => {
+    const meta = metaOf(bytes);
+    return announced.has(`${meta['00020002']} ${meta['00020003']}`);
+  });
+  const wanted = new Set(honest.map((bytes) => sha256(datasetOf(bytes))));
   const got = new Set<string>();
   for (const sop of new Set(samples.map(({ sopInstanceUID }) => sopInstanceUID))) {
     const versions = await allVersions(bridge.url, sop).catch(() => []);

@@ -23,8 +23,8 @@ export function lockDirectory(directory: string): () => void {
   } catch (error) {
     const busy = (error as { errcode?: number }).errcode === 5;
     const message = busy
-      ? 'another DagPACS runs on this data directory'
-      : `the data directory cannot be used: ${(error as Error).message}`;
+      ? `another DagPACS runs on the data directory ${directory}`
+      : `the data directory ${directory} cannot be used: ${(error as Error).message}`;
     const rule = busy ? 'one bridge a data directory' : 'must be a directory that can be written';
     throw new DagpacsError('bad-setting', message, { attribute: 'DAGPACS_DATA_DIR', rule }, { cause: error });
   }

@@ -56,7 +56,8 @@ export async function startDimse(options: DimseOptions, modules: { ingest: Inges
   const address = await new Promise<DimseListener['address']>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const rule = `must be free to listen on (${error.code})`;
-      reject(new DagpacsError('bad-setting', `cannot listen on ${options.host}:${options.port}`, { rule }));
+      const message = `cannot listen on ${options.host}:${options.port}`;
+      reject(new DagpacsError('bad-setting', message, { rule }, { cause: error }));
     });
     server.listen({ host: options.host, port: options.port }, () => {
       const bound = server.address() as { address: string; port: number };
