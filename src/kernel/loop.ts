@@ -24,7 +24,7 @@ export function startLoop({ round, idleMs, onFailure, maxBackoffMs = 30_000 }: L
   let woken = false;
   let rouse: (() => void) | undefined;
 
-  function sleep(ms: number, wakeable: boolean): Promise<void> {
+  function rest(ms: number, wakeable: boolean): Promise<void> {
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer);
@@ -46,11 +46,11 @@ export function startLoop({ round, idleMs, onFailure, maxBackoffMs = 30_000 }: L
         backoff = FIRST_BACKOFF_MS;
       } catch (error) {
         onFailure(error, backoff);
-        if (!stopped) await sleep(backoff, false);
+        if (!stopped) await rest(backoff, false);
         backoff = Math.min(backoff * 2, maxBackoffMs);
         continue;
       }
-      if (!more && !woken && !stopped) await sleep(idleMs, true);
+      if (!more && !woken && !stopped) await rest(idleMs, true);
     }
   }
 
@@ -66,4 +66,9 @@ export function startLoop({ round, idleMs, onFailure, maxBackoffMs = 30_000 }: L
       await running;
     },
   };
+}
+
+/** Resolves after `ms` milliseconds. */
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

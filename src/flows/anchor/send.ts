@@ -1,4 +1,5 @@
 import type { Log } from '../../kernel/log.ts';
+import { sleep } from '../../kernel/loop.ts';
 import type { Batch, Index } from '../../ports/index.ts';
 import type { Anchor, Ledger, SignedTransaction } from '../../ports/ledger.ts';
 import { rememberChain } from '../objects/chain-identity.ts';
@@ -11,6 +12,8 @@ export interface SendModules {
 
 /** Batches whose transactions may be on their way at once. */
 const WINDOW = 16;
+/** A development chain mines within milliseconds; a chain with a block time is looked at again in the next round. */
+const SETTLE_AFTER_MS = [5, 25, 100];
 
 /**
  * One round of the outbox, the only writer of transactions: brings the chain to the index's last batch. What the contract
@@ -29,7 +32,13 @@ export async function sendBatches({ index, ledger, log }: SendModules): Promise<
   for (const batch of batches) {
     if (batch.sequence >= next.sequence) await send(batch, { index, ledger });
   }
-  return settle(batches, { index, ledger });
+  let open = batches;
+  for (const pause of SETTLE_AFTER_MS) {
+    if (open.length === 0) break;
+    await sleep(pause);
+    open = await settle(open, { index, ledger });
+  }
+  return batches.length - open.length;
 }
 
 /** Batches that the index calls anchored, but the contract does not know (any more), wait again. */
@@ -74,15 +83,15 @@ function anchorOf({ id, sequence, previousRoot, merkleRoot, count, studies }: Ba
   return { batch: id, sequence, previousRoot, merkleRoot, count, studies };
 }
 
-async function settle(batches: Batch[], { index, ledger }: { index: Index; ledger: Ledger }): Promise<number> {
-  let settled = 0;
+/** @returns the batches that the chain does not show yet */
+async function settle(batches: Batch[], { index, ledger }: { index: Index; ledger: Ledger }): Promise<Batch[]> {
+  const open: Batch[] = [];
   for (const batch of batches) {
     const anchored = await ledger.find(batch.id);
-    if (!anchored) continue;
-    index.setAnchored(batch.id, anchored);
-    settled += 1;
+    if (anchored) index.setAnchored(batch.id, anchored);
+    else open.push(batch);
   }
-  return settled;
+  return open;
 }
 
 /** Marks what the chain's profile calls final, and takes back an anchor whose block was replaced. */
