@@ -174,7 +174,7 @@ export class DimseAssociation extends dimse.Scp {
     this.#socket.setTimeout(this.#options.idleTimeoutMs);
     const accepted = new Map(answers.filter(({ result }) => result === 0).map((answer) => [answer.id, answer]));
     this.#exchange = new Exchange(this.#modules.services, accepted, this.#peer, this.#modules.log, {
-      send: (bytes) => this.#socket.write(bytes),
+      send: (bytes) => this.#send(bytes),
       hold: () => this.#reader.hold(),
       settled: () => this.#settled(),
       read: () => this.#flow(),
@@ -215,10 +215,23 @@ export class DimseAssociation extends dimse.Scp {
     this.#end();
   }
 
-  /** A peer that waits for us is not idle. */
+  #send(bytes: Buffer): Promise<void> | undefined {
+    const socket = this.#socket;
+    if (socket.write(bytes) || socket.destroyed) return undefined;
+    return new Promise((resolve) => {
+      const taken = (): void => {
+        socket.off('drain', taken).off('close', taken);
+        resolve();
+      };
+      socket.on('drain', taken).on('close', taken);
+    });
+  }
+
+  /** A peer that waits for us is not idle; one that does not take our answer is. */
   #idle(): void {
     const exchange = this.#exchange;
-    if (exchange?.performing && (!exchange.arriving || this.#socket.isPaused())) {
+    const waits = exchange?.performing && (!exchange.arriving || this.#socket.isPaused());
+    if (waits && this.#socket.writableLength === 0) {
       this.#socket.setTimeout(this.#options.idleTimeoutMs);
       return;
     }

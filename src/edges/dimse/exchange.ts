@@ -11,7 +11,8 @@ import type { Operation, Service } from './services/service.ts';
 const MAX_COMMAND = 64 * 1024;
 
 export interface ExchangeHooks extends Lender {
-  send(pdu: Buffer): void;
+  /** Resolves when the peer has taken it, or is gone. */
+  send(pdu: Buffer): Promise<void> | undefined;
   /** An operation was asked for while another runs: nothing more is to come until {@link settled}. */
   hold(): void;
   /** An operation has ended, and no other is waiting. */
@@ -139,8 +140,10 @@ export class Exchange {
       await dataset.arrived;
     }
     if (!this.#stopped) {
-      this.#hooks.send(writeResponse(context.id, command, response));
       this.answered++;
+      // A peer that asks without reading answers is not let to fill memory with them.
+      const taken = this.#hooks.send(writeResponse(context.id, command, response));
+      if (taken) await taken;
     }
     const next = this.#next;
     this.#next = undefined;

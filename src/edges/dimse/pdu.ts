@@ -92,14 +92,20 @@ export class PduReader {
     this.#held = false;
     const backlog = this.#backlog;
     this.#backlog = [];
-    for (const chunk of backlog) this.push(chunk);
+    for (const chunk of backlog) this.#feed(chunk, true);
   }
 
   /** @throws ProtocolError where the bytes break PS3.8 §9.3, and what the handler throws */
   push(chunk: Buffer): void {
+    this.#feed(chunk, false);
+  }
+
+  #feed(chunk: Buffer, owned: boolean): void {
     let at = 0;
     while (at < chunk.length && !this.#held) at = this.#step(chunk, at);
-    if (at < chunk.length) this.#backlog.push(Buffer.from(chunk.subarray(at)));
+    if (at === chunk.length) return;
+    const rest = chunk.subarray(at);
+    this.#backlog.push(owned ? rest : Buffer.from(rest));
   }
 
   #step(chunk: Buffer, at: number): number {

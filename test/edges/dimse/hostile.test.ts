@@ -281,6 +281,30 @@ test('the library writes nothing to the console', { skip: skipWithout('echoscu')
   t.equal(output, `${port}\n`);
 });
 
+test('a peer that asks and asks without reading the answers', async (t) => {
+  const { listener, to, logged } = await startCollector({ idleTimeoutMs: 300 });
+  t.teardown(() => listener.close());
+  const peer = await associated(to.port);
+  peer.socket.pause();
+  const echoes = Buffer.concat(Array.from({ length: 2000 }, () => data(3, 3, ECHO)));
+  let done = false;
+  const aborted = (async () => {
+    while (!logged.some(({ event }) => event === 'association-aborted')) await new Promise((r) => setTimeout(r, 20));
+    done = true;
+  })();
+  let sent = 0;
+  while (!done && sent < 200_000_000) {
+    if (peer.socket.writableLength < 1_000_000) {
+      peer.send(echoes);
+      sent += echoes.length;
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.ok(done, `held back after ${sent} bytes`);
+  await aborted;
+  peer.socket.destroy();
+});
+
 test('what comes ahead of an answer waits for it', async (t) => {
   const order: string[] = [];
   const { listener, to } = await startCollector({}, async ({ bytes, expect }) => {
