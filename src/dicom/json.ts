@@ -247,25 +247,31 @@ function personName(text: string, { warn }: ValueContext): PersonName | null {
 
 /**
  * The JSON text of a data set with its attributes in ascending order, as PS3.18 F.2.2 has it. JSON.stringify alone does not
- * do that: tags that read as decimal numbers (`30060020`) come first in any JavaScript object.
+ * always do that: tags that read as decimal numbers (`30060020`) come first in any JavaScript object.
  */
 export function stringifyHeader(header: DicomJson): string {
-  const keys = Object.keys(header);
-  const ordered = isOrdered(keys) ? keys : keys.sort();
-  let text = '{';
-  for (const key of ordered) {
-    const element = header[key] as DicomElement;
-    text += `${text === '{' ? '' : ','}"${key}":`;
-    text += element.vr === 'SQ' && element.Value ? sequenceText(element.Value) : JSON.stringify(element);
+  return isOrdered(header) ? JSON.stringify(header) : orderedText(header);
+}
+
+function isOrdered(dataset: DicomJson): boolean {
+  let last = '';
+  for (const key in dataset) {
+    if (key < last) return false;
+    last = key;
+    const element = dataset[key] as DicomElement;
+    if (element.vr === 'SQ' && element.Value && !element.Value.every((item) => isOrdered(item as DicomJson)))
+      return false;
   }
-  return `${text}}`;
-}
-
-function sequenceText(items: DicomValue[]): string {
-  return `{"vr":"SQ","Value":[${items.map((item) => stringifyHeader((item ?? {}) as DicomJson)).join(',')}]}`;
-}
-
-function isOrdered(keys: string[]): boolean {
-  for (let i = 1; i < keys.length; i++) if ((keys[i] as string) < (keys[i - 1] as string)) return false;
   return true;
+}
+
+function orderedText(dataset: DicomJson): string {
+  const attributes = Object.keys(dataset)
+    .sort()
+    .map((key) => {
+      const element = dataset[key] as DicomElement;
+      if (element.vr !== 'SQ' || !element.Value) return `"${key}":${JSON.stringify(element)}`;
+      return `"${key}":{"vr":"SQ","Value":[${element.Value.map((item) => orderedText(item as DicomJson)).join(',')}]}`;
+    });
+  return `{${attributes.join(',')}}`;
 }

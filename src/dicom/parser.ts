@@ -1,12 +1,15 @@
 import { DagpacsError } from '../kernel/errors.ts';
 import { specificCharacterSet } from './charset.ts';
-import { type DictionaryEntry, lookup, privateVR } from './dictionary.ts';
-import { elementHeader, looksExplicit, readExplicit, UNDEFINED_LENGTH, uint16, uint32 } from './element-header.ts';
+import { type DictionaryEntry, lookup } from './dictionary.ts';
+import { elementHeader, readExplicit, UNDEFINED_LENGTH, uint16, uint32 } from './element-header.ts';
+import { settleEncoding } from './encoding.ts';
 import { FragmentParser } from './fragment-parser.ts';
 import type { Fragments } from './fragments.ts';
 import type { ExtendedOffsets, NativePixels } from './frames.ts';
+import { HeaderBuilder, type HeaderLimits } from './header-builder.ts';
+import { implicitVR, noteCreator } from './implicit-vr.ts';
 import { decodeElement, type ValueContext } from './json.ts';
-import { childLevel, type Level, ordered, pathOf, rootLevel } from './level.ts';
+import { childLevel, type Level, ordered, rootLevel } from './level.ts';
 import type { BulkValue, DicomElement } from './model.ts';
 import { UN, type ValueRepresentation, vrNamed } from './vr.ts';
 import type { Warnings } from './warnings.ts';
@@ -21,19 +24,11 @@ const DOUBLE_FLOAT_PIXEL_DATA = 0x7fe00009;
 const PIXEL_DATA = 0x7fe00010;
 const EXTENDED_OFFSETS = 0x7fe00001;
 const EXTENDED_LENGTHS = 0x7fe00002;
-const SS = vrNamed('SS');
 const SQ = vrNamed('SQ');
+/** Open sequences at once, at most. */
+const MAX_OPEN = 1_000_000;
 /** An Extended Offset Table beyond this belongs to more frames than are followed. */
 const MAX_EXTENDED_TABLE = 8 << 20;
-
-/** What the header may take; see {@link ScanOptions}. */
-export interface HeaderLimits {
-  maxInlineBinary: number;
-  maxInlineText: number;
-  maxHeaderBytes: number;
-  maxElements: number;
-  maxDepth: number;
-}
 
 /** Attributes without which an instance cannot be identified. */
 export const IDENTITY_TAGS = ['00080016', '00080018', '0020000D', '0020000E'] as const;
@@ -43,7 +38,6 @@ export const IDENTITY_TAGS = ['00080016', '00080018', '0020000D', '0020000E'] as
  * what it needs next; open sequences are a list, so that nesting costs no stack.
  */
 export class DatasetParser implements ValueContext {
-  readonly bulk: Record<string, BulkValue> = {};
   readonly extended: ExtendedOffsets = {};
   /** Bytes wanted from the position returned last; 0: none. */
   need = 0;
@@ -55,20 +49,18 @@ export class DatasetParser implements ValueContext {
   pixelsPassed = false;
   readonly root: Level;
   #top: Level;
-  #held = 0;
-  #elements = 0;
   #fragmentParser: FragmentParser | undefined;
-  #fragmentKey = '';
+  #fragmentPath: string | undefined;
   #tag = 0;
   #signed = false;
-  readonly #limits: HeaderLimits;
+  readonly #builder: HeaderBuilder;
   readonly #warnings: Warnings;
   readonly #header = elementHeader();
 
   constructor(implicit: boolean, bigEndian: boolean, limits: HeaderLimits, warnings: Warnings) {
     this.root = rootLevel(implicit, bigEndian);
     this.#top = this.root;
-    this.#limits = limits;
+    this.#builder = new HeaderBuilder(limits, warnings);
     this.#warnings = warnings;
   }
 
@@ -81,6 +73,15 @@ export class DatasetParser implements ValueContext {
   }
 
   readonly warn = (rule: string): void => this.#warnings.attribute(this.#tag, rule);
+
+  get bulk(): Record<string, BulkValue> {
+    return this.#builder.bulk;
+  }
+
+  /** Tag of the element that was looked at last. */
+  get tag(): number {
+    return this.#fragmentParser ? PIXEL_DATA : this.#tag;
+  }
 
   /** No sequence or fragment is open. */
   get atRoot(): boolean {
@@ -161,7 +162,7 @@ export class DatasetParser implements ValueContext {
   }
 
   #endFragments(parser: FragmentParser): void {
-    const value = this.bulk[this.#fragmentKey];
+    const value = this.#fragmentPath === undefined ? undefined : this.bulk[this.#fragmentPath];
     if (value) value.length = parser.end - parser.start;
     this.#fragmentParser = undefined;
   }
@@ -198,7 +199,7 @@ export class DatasetParser implements ValueContext {
   #element(level: Level, tag: number, buffer: Buffer, pos: number, to: number, base: number): number {
     if (!level.checked) {
       level.checked = true;
-      if (this.#checkEncoding(level, tag, buffer, pos)) return pos;
+      if (settleEncoding(level, tag, buffer, pos, this.#warnings)) return pos;
     }
     const entry = lookup(tag);
     const header = this.#header;
@@ -206,7 +207,7 @@ export class DatasetParser implements ValueContext {
     if (level.implicit) {
       header.size = 8;
       header.length = uint32(buffer, pos + 4, level.bigEndian);
-      header.vr = this.#implicitVR(level, tag, entry);
+      header.vr = implicitVR(level, tag, entry, this.#signed);
       header.rule = undefined;
     } else {
       this.need = readExplicit(buffer, pos, to - pos, level.bigEndian, entry, header);
@@ -255,7 +256,7 @@ export class DatasetParser implements ValueContext {
     const pixels = tag === PIXEL_DATA || tag === FLOAT_PIXEL_DATA || tag === DOUBLE_FLOAT_PIXEL_DATA;
     const table =
       level === this.root && (tag === EXTENDED_OFFSETS || tag === EXTENDED_LENGTHS) && length <= MAX_EXTENDED_TABLE;
-    const inline = !pixels && this.#fits(vr, length);
+    const inline = !pixels && this.#builder.fits(vr, length);
     if (inline || table) {
       if (to - value < length) {
         this.need = size + length;
@@ -266,25 +267,19 @@ export class DatasetParser implements ValueContext {
           buffer.subarray(value, value + length),
         );
     }
-    this.#elements++;
     if (inline) {
-      this.#held += length;
-      if (!level.dropped) this.#keep(level, tag, entry, this.#decode(level, tag, vr, buffer, value, length));
+      if (!level.dropped)
+        this.#builder.keep(level, tag, entry.key, this.#decode(level, tag, vr, buffer, value, length), length);
       return value + length;
     }
-    if (!level.dropped) this.#keepBulk(level, tag, entry, vr, base + value, length);
+    if (length === 0) this.#builder.keep(level, tag, entry.key, { vr: vr.name });
+    else this.#builder.keepBulk(level, tag, entry.key, vr.name, base + value, length);
     if (pixels && level === this.root) {
-      this.native = { tag: entry.key as NativePixels['tag'], offset: base + value, length };
+      this.native ??= { tag: entry.key as NativePixels['tag'], offset: base + value, length };
       this.pixelsPassed = true;
     }
     this.skip = length;
     return value;
-  }
-
-  #fits({ kind }: ValueRepresentation, length: number): boolean {
-    const { maxInlineBinary, maxInlineText, maxHeaderBytes } = this.#limits;
-    if (length > (kind === 'bytes' ? maxInlineBinary : maxInlineText)) return false;
-    return length <= 64 || this.#held + length <= maxHeaderBytes;
   }
 
   #decode(
@@ -301,47 +296,15 @@ export class DatasetParser implements ValueContext {
     if (tag === SPECIFIC_CHARACTER_SET) {
       level.charset = specificCharacterSet((element.Value ?? []).map((term) => term ?? '').join('\\'));
       if (level.charset.unknown) this.warn('A character set that the standard does not define (PS3.3 C.12.1.1.2)');
+      // JSON text is UTF-8, and says so (PS3.18 F.2).
+      if (level.charset.named) element.Value = ['ISO_IR 192'];
     } else if (tag === PIXEL_REPRESENTATION && level === this.root) this.#signed = element.Value?.[0] === 1;
-    else if (level.implicit && isCreator(tag)) {
-      const creator = element.Value?.[0];
-      level.creators ??= new Map();
-      if (typeof creator === 'string') level.creators.set(Math.floor(tag / 0x10000) * 0x100 + (tag & 0xff), creator);
-    }
+    else if (level.implicit) noteCreator(level, tag, element);
     return element;
   }
 
   #context({ charset }: Level): ValueContext {
     return { bigEndian: this.bigEndian, charset, warn: this.warn };
-  }
-
-  #keep(level: Level, tag: number, { key }: DictionaryEntry, element: DicomElement): boolean {
-    if (tag <= level.last) {
-      if (level.dataset[key]) {
-        this.warn('More than once in a data set; the first counts (PS3.5 §7.1)');
-        return false;
-      }
-      this.#warnings.dataset('Attributes are not in ascending order (PS3.5 §7.1)');
-      level.unordered = true;
-    } else level.last = tag;
-    level.dataset[key] = element;
-    return true;
-  }
-
-  #keepBulk(
-    level: Level,
-    tag: number,
-    entry: DictionaryEntry,
-    { name }: ValueRepresentation,
-    offset: number,
-    length: number,
-  ): void {
-    if (length === 0) {
-      this.#keep(level, tag, entry, { vr: name });
-      return;
-    }
-    const path = pathOf(level, entry.key);
-    if (this.#keep(level, tag, entry, { vr: name, BulkDataURI: `bulk:/${path}` }))
-      this.bulk[path] = { vr: name, offset, length };
   }
 
   #undefinedLength(
@@ -355,15 +318,9 @@ export class DatasetParser implements ValueContext {
     if (vr.kind === 'bytes' && (vr !== UN || tag === PIXEL_DATA)) {
       const parser = new FragmentParser(start);
       const name = vr === UN ? 'OB' : vr.name;
-      const path = pathOf(level, entry.key);
-      this.#fragmentKey = '';
-      this.#elements++;
-      if (!level.dropped && this.#keep(level, tag, entry, { vr: name, BulkDataURI: `bulk:/${path}` })) {
-        this.bulk[path] = { vr: name, offset: start, length: 0 };
-        this.#fragmentKey = path;
-      }
+      this.#fragmentPath = this.#builder.keepBulk(level, tag, entry.key, name, start, 0);
       if (level === this.root && tag === PIXEL_DATA) {
-        this.fragments = parser.fragments;
+        this.fragments ??= parser.fragments;
         this.pixelsPassed = true;
       }
       this.#fragmentParser = parser;
@@ -383,9 +340,8 @@ export class DatasetParser implements ValueContext {
     length: number | undefined,
     unknown: boolean,
   ): void {
-    this.#elements++;
     const element: DicomElement = { vr: 'SQ' };
-    const kept = !level.dropped && this.#keep(level, this.#tag, entry, element);
+    const kept = this.#builder.keep(level, this.#tag, entry.key, element);
     if (length === 0) return;
     const child = childLevel(level, true, start, length);
     child.key = entry.key;
@@ -393,30 +349,22 @@ export class DatasetParser implements ValueContext {
       child.implicit = true;
       child.bigEndian = false;
     }
-    const { maxDepth, maxElements } = this.#limits;
-    if (!kept) child.dropped = true;
-    else if (child.depth > maxDepth || this.#elements > maxElements) {
-      // Readers of JSON have limits of their own: beyond ours a sequence is there as its bytes only.
-      this.warn(child.depth > maxDepth ? 'Nested deeper than the header shows' : 'More elements than the header shows');
-      const path = pathOf(level, entry.key);
-      element.vr = 'UN';
-      element.BulkDataURI = `bulk:/${path}`;
-      this.bulk[path] = { vr: 'UN', offset: start, length: 0 };
-      child.dropped = true;
-    }
-    child.element = kept ? element : undefined;
+    if (kept) {
+      child.element = element;
+      this.#builder.limitSequence(level, child, this.#tag, element);
+    } else child.dropped = true;
     this.#top = child;
   }
 
   #openItem(level: Level, start: number, length: number | undefined): void {
     const item = childLevel(level, false, start, length);
-    this.#elements++;
-    // A pretended nesting or an endless list costs memory for as long as it is open: at some depth it ends.
-    if (item.depth > 1_000_000) throw new DagpacsError('malformed-dataset', 'Nested more than a million deep');
-    if (!level.dropped) {
-      if (this.#elements > 2 * this.#limits.maxElements) item.dropped = true;
-      else level.items.push(item.dataset);
-    }
+    // A pretended nesting costs memory for as long as it is open: at some depth it ends.
+    if (item.depth > MAX_OPEN)
+      throw new DagpacsError('malformed-dataset', 'The data set cannot be parsed', {
+        attribute: 'DataSet',
+        rule: 'Sequences are nested more than a million deep (PS3.5 §7.5)',
+      });
+    this.#builder.keepItem(level, item);
     this.#top = item;
   }
 
@@ -426,10 +374,7 @@ export class DatasetParser implements ValueContext {
     if (byLength && level.delimited && level.end !== Number.POSITIVE_INFINITY)
       this.#warnings.dataset('A sequence without its delimiter (PS3.5 §7.5)');
     if (level.sequence) {
-      const { element } = level;
-      const raw = element?.BulkDataURI && this.bulk[element.BulkDataURI.slice('bulk:/'.length)];
-      if (raw) raw.length = position - level.start;
-      else if (element && level.items.length > 0) element.Value = level.items;
+      this.#builder.endSequence(level, position);
     } else if (level.unordered && !level.dropped && level.parent) {
       level.parent.items[level.parent.items.length - 1] = ordered(level.dataset);
     }
@@ -458,52 +403,4 @@ export class DatasetParser implements ValueContext {
     this.skip = Number.POSITIVE_INFINITY;
     return pos;
   }
-
-  #implicitVR(level: Level, tag: number, entry: DictionaryEntry): ValueRepresentation {
-    if (entry.signedByPixels && this.#signed) return SS;
-    if (entry.vr !== UN || Math.floor(tag / 0x10000) % 2 === 0 || !level.creators) return entry.vr;
-    const creator = level.creators.get(Math.floor(tag / 0x10000) * 0x100 + ((tag >> 8) & 0xff));
-    return (creator === undefined ? undefined : privateVR(creator, tag)) ?? UN;
-  }
-
-  /** Looks at the first element of a data set: some writers encode otherwise than they say, whole or in items. @returns the tag has to be read again */
-  #checkEncoding(level: Level, tag: number, buffer: Buffer, pos: number): boolean {
-    const explicit = looksExplicit(buffer, pos);
-    if (level === this.root) {
-      const other = uint16(buffer, pos, !level.bigEndian);
-      const group = Math.floor(tag / 0x10000);
-      if (other < group && group % 0x100 === 0) {
-        this.#warnings.dataset('The byte order is not that of the transfer syntax (PS3.5 §7.3)');
-        level.bigEndian = !level.bigEndian;
-        level.checked = false;
-        return true;
-      }
-    }
-    if (level.implicit && explicit && this.#prefersExplicit(level, tag, buffer, pos)) {
-      this.#warnings.dataset('Explicit VR in an implicit VR data set (PS3.5 §A.1)');
-      level.implicit = false;
-    } else if (!level.implicit && !explicit && this.#prefersImplicit(level, buffer, pos)) {
-      this.#warnings.dataset('Implicit VR in an explicit VR data set (PS3.5 §A.2)');
-      level.implicit = true;
-    }
-    return false;
-  }
-
-  #prefersExplicit(level: Level, tag: number, buffer: Buffer, pos: number): boolean {
-    if (level === this.root || level.end - 8 < uint32(buffer, pos + 4, level.bigEndian)) return true;
-    return lookup(tag).vr.name === String.fromCharCode(buffer[pos + 4] as number, buffer[pos + 5] as number);
-  }
-
-  #prefersImplicit(level: Level, buffer: Buffer, pos: number): boolean {
-    const first = buffer[pos + 4] as number;
-    const second = buffer[pos + 5] as number;
-    const letters = first >= 0x41 && first <= 0x5a && second >= 0x41 && second <= 0x5a;
-    const length = uint32(buffer, pos + 4, level.bigEndian);
-    return !letters && (length < 0x10000 || length === UNDEFINED_LENGTH);
-  }
-}
-
-function isCreator(tag: number): boolean {
-  const element = tag & 0xffff;
-  return (tag & 0x10000) !== 0 && element >= 0x10 && element <= 0xff;
 }

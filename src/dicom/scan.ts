@@ -1,11 +1,13 @@
 import { DagpacsError } from '../kernel/errors.ts';
+import { lookup } from './dictionary.ts';
 import { looksExplicit, uint16, uint32 } from './element-header.ts';
 import { FileMetaParser } from './file-meta.ts';
 import { encapsulatedFrames, nativeFrames } from './frames.ts';
+import type { HeaderLimits } from './header-builder.ts';
 import { identify, uidAt } from './identity.ts';
 import { InflateError, Inflater, isZlib } from './inflate.ts';
 import type { FrameTable, Scan } from './model.ts';
-import { DatasetParser, type HeaderLimits } from './parser.ts';
+import { DatasetParser } from './parser.ts';
 import {
   EXPLICIT_VR_BIG_ENDIAN,
   EXPLICIT_VR_LITTLE_ENDIAN,
@@ -27,6 +29,11 @@ export interface ScanOptions extends Partial<HeaderLimits> {
   maxElements?: number;
   /** Depth of sequences; a deeper one becomes bulk data, since readers of JSON have limits too. Default: 64. */
   maxDepth?: number;
+  /**
+   * Takes a data set that comes without preamble and prefix, or without group 0002, where its first element leaves no doubt of
+   * what it is. What is retrieved then is no Part 10 file either, which many readers stumble over. Default: false.
+   */
+  acceptWithoutPreamble?: boolean;
   /** Bytes of an inflated data set that are looked at. Default: 1 GiB. */
   maxInflatedBytes?: number;
 }
@@ -47,13 +54,11 @@ const PREAMBLE = 132;
  * What can be identified is taken, with warnings for what is wrong with it. A stream that ends inside its header or inside a
  * value is refused (`truncated`): an archive that keeps half an image gives its sender no reason to send the whole one. Only
  * the delimiters that end sequences and fragments may be missing at the very end, since nothing is lost with them.
- *
- * A data set that comes without preamble and prefix, or without group 0002, is accepted where its first element leaves no
- * doubt of what it is: old archives are full of them.
  */
 export class Scanner {
   readonly #limits: HeaderLimits;
   readonly #maxInflated: number;
+  readonly #acceptBare: boolean;
   readonly #warnings = new Warnings();
   readonly #window = new Window();
   readonly #meta = new FileMetaParser(this.#warnings);
@@ -74,6 +79,7 @@ export class Scanner {
       maxElements: options.maxElements ?? 1_000_000,
       maxDepth: options.maxDepth ?? 64,
     };
+    this.#acceptBare = options.acceptWithoutPreamble ?? false;
     this.#maxInflated = options.maxInflatedBytes ?? 2 ** 30;
     this.#consumer = { need: PREAMBLE, skip: 0, parse: (buffer, from, to) => this.#open(buffer, from, to) };
   }
@@ -120,7 +126,7 @@ export class Scanner {
   #open(buffer: Buffer, from: number, to: number): number {
     if (to - from < PREAMBLE) return from;
     const part10 = buffer.toString('latin1', from + 128, from + PREAMBLE) === 'DICM';
-    if (!part10 && !startsDataset(buffer, from)) throw notDicom();
+    if (!part10 && !(this.#acceptBare && startsDataset(buffer, from))) throw notDicom();
     if (!part10) this.#warnings.dataset('No preamble and prefix (PS3.10 §7.1)');
     this.#consumer = this.#metaConsumer;
     return part10 ? from + PREAMBLE : from;
@@ -193,7 +199,9 @@ export class Scanner {
     } catch (error) {
       this.#inflater?.close();
       if (!(error instanceof InflateError)) throw error;
-      throw error.truncated ? truncated(error) : malformed('The deflated data set is damaged (PS3.5 §A.5)', error);
+      throw error.truncated
+        ? truncated(this.#dataset, error)
+        : malformed('The deflated data set is damaged (PS3.5 §A.5)', error);
     }
   }
 
@@ -212,10 +220,10 @@ export class Scanner {
     if (!dataset) throw this.#size < PREAMBLE ? notDicom() : truncated();
     const { skip, held, position } = this.#window;
     if (cut) this.#warnings.dataset('Inflates to more than is looked at: what follows is not in the header');
-    else if (skip > 0 && skip !== Number.POSITIVE_INFINITY) throw truncated();
+    else if (skip > 0 && skip !== Number.POSITIVE_INFINITY) throw truncated(dataset);
     else if (held > 0) this.#checkRest(dataset, this.#window.rest());
     // Levels are closed in any case, so that the header is whole.
-    if (!dataset.finish(position) && !cut) throw truncated();
+    if (!dataset.finish(position) && !cut) throw truncated(dataset);
     const header = dataset.root.dataset;
     const identity = identify(header, this.#warnings);
     this.#settleSyntax(dataset);
@@ -235,7 +243,7 @@ export class Scanner {
   /** Bytes after the last whole element. */
   #checkRest(dataset: DatasetParser, rest: Buffer): void {
     if (!dataset.atRoot || rest.length >= 8 || !(dataset.pixelsPassed || rest.every((byte) => byte === 0)))
-      throw truncated();
+      throw truncated(dataset);
     this.#warnings.dataset('Bytes after the data set that are not elements');
   }
 
@@ -287,9 +295,11 @@ function notDicom(): DagpacsError {
   });
 }
 
-function truncated(cause?: unknown): DagpacsError {
+function truncated(dataset?: DatasetParser, cause?: unknown): DagpacsError {
+  const { keyword, key } = lookup(dataset?.tag ?? 0);
+  const subject = dataset && keyword ? { attribute: keyword, tag: key } : { attribute: 'DataSet' };
   const rule = 'The stream ends inside an element (PS3.5 §7.1)';
-  return new DagpacsError('truncated', 'The instance is cut short', { attribute: 'DataSet', rule }, { cause });
+  return new DagpacsError('truncated', 'The instance is cut short', { ...subject, rule }, { cause });
 }
 
 function malformed(rule: string, cause?: unknown): DagpacsError {
