@@ -1,0 +1,91 @@
+import { readdirSync, statSync } from 'node:fs';
+import { rm, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'tap';
+import { type Bridge, startBridge } from '../fixtures/bridge.ts';
+import { allBatches, allVersions, type CustodyBatch, untilStage } from '../fixtures/custody.ts';
+import { makeSlice, uid } from '../fixtures/dicom.ts';
+import { stow } from '../fixtures/stow.ts';
+import { tempFolder } from '../fixtures/temp.ts';
+
+const COUNT = 12;
+const env = { DAGPACS_ANCHOR_MAX_AGE_MS: '100', DAGPACS_ANCHOR_MAX_BATCH: '5' };
+const sops = Array.from({ length: COUNT }, (_, i) => uid('instance', 'recover', 'CT', 1, i + 1));
+const files = sops.map((_, i) => makeSlice({ rows: 16, columns: 16, study: 'recover', instance: i + 1 }));
+const renamed = makeSlice({ rows: 16, columns: 16, study: 'recover', instance: 1, patientName: 'Phantom^Renamed' });
+
+async function answers(bridge: Bridge): Promise<string> {
+  const paths = [
+    '/studies',
+    `/studies/${uid('study', 'recover')}/series`,
+    `/studies/${uid('study', 'recover')}/instances`,
+    `/studies/${uid('study', 'recover')}/metadata`,
+  ];
+  const texts = await Promise.all(paths.map(async (path) => (await fetch(`${bridge.dicomWeb}${path}`)).text()));
+  return texts.join('\n').replaceAll(bridge.url, '');
+}
+
+/** What the log and the chain tell of a batch; which transactions were signed is kept in the index alone. */
+function proof(batch: CustodyBatch): object {
+  const { id, sequence, count, record, anchor } = batch as CustodyBatch & { anchor: object };
+  return { id, sequence, count, record, anchor };
+}
+
+test('the index and the locations of blocks follow from the packs', async (t) => {
+  const dataDir = await tempFolder(t);
+  let bridge = await startBridge({ dataDir, env });
+  t.teardown(() => bridge.stop());
+  t.equal((await stow(bridge.dicomWeb, files)).status, 200);
+  t.equal((await stow(bridge.dicomWeb, [renamed])).status, 200);
+  await untilStage(bridge.url, sops, 'anchored');
+  const before = await answers(bridge);
+  const batches = await allBatches(bridge.url);
+  t.ok(batches.length >= 3);
+
+  for (const lost of [['index.sqlite'], ['blocks/locations.sqlite'], ['index.sqlite', 'blocks/locations.sqlite']]) {
+    await bridge.stop();
+    for (const name of lost.flatMap((path) => [path, `${path}-wal`, `${path}-shm`])) {
+      await rm(join(dataDir, name), { force: true });
+    }
+    bridge = await startBridge({ dataDir, env });
+    const what = `without ${lost.join(' and ')}`;
+    t.equal(await answers(bridge), before, `${what}: the same answers`);
+    const custody = await untilStage(bridge.url, sops, 'anchored');
+    t.equal(custody[0]?.versions.length, 2, `${what}: versions and their order`);
+    t.ok(
+      (await allVersions(bridge.url, sops[0] as string)).every((bytes, i) =>
+        bytes.equals([files[0], renamed][i] as Buffer),
+      ),
+    );
+    t.strictSame(
+      (await allBatches(bridge.url)).map(proof),
+      batches.map(proof),
+      `${what}: the batches and their anchors`,
+    );
+  }
+});
+
+test('a torn pack: what was committed before the tear is served, the rest is reported', async (t) => {
+  const dataDir = await tempFolder(t);
+  let bridge = await startBridge({ dataDir, env });
+  t.teardown(() => bridge.stop());
+  for (const file of files) t.equal((await stow(bridge.dicomWeb, [file])).status, 200);
+  await bridge.kill();
+  const blocks = join(dataDir, 'blocks');
+  const pack = join(
+    blocks,
+    readdirSync(blocks)
+      .filter((name) => name.endsWith('.car'))
+      .sort()
+      .at(-1) as string,
+  );
+  await truncate(pack, statSync(pack).size - 1);
+  for (const name of ['index.sqlite', 'index.sqlite-wal', 'index.sqlite-shm'])
+    await rm(join(dataDir, name), { force: true });
+  bridge = await startBridge({ dataDir, env: { ...env, DAGPACS_LOG_LEVEL: 'warn' } });
+  const kept = sops.slice(0, COUNT - 1);
+  for (const [i, sop] of kept.entries()) {
+    t.ok((await allVersions(bridge.url, sop))[0]?.equals(files[i] as Buffer));
+  }
+  await untilStage(bridge.url, kept, 'anchored');
+});
