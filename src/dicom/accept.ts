@@ -138,24 +138,3 @@ export function acceptTextOf(form: Representation): string {
   const syntax = form.transferSyntaxUID === undefined ? '' : `; transfer-syntax=${form.transferSyntaxUID}`;
   return form.multipart ? `multipart/related; type="${form.type}"${syntax}` : `${form.type}${syntax}`;
 }
-
-/** Media types of compressed frames by the ending of their transfer syntax UID 1.2.840.10008.1.2… (PS3.18 §8.7.3.3). */
-const FRAME_TYPES: readonly (readonly [RegExp, string])[] = [
-  [/^5$/, 'image/dicom-rle'],
-  [/^4\.(5\d|6\d|70)$/, 'image/jpeg'],
-  [/^4\.8[01]$/, 'image/jls'],
-  [/^4\.9[01]$/, 'image/jp2'],
-  [/^4\.9[23]$/, 'image/jpx'],
-  [/^4\.20[123]$/, 'image/jphc'],
-  [/^4\.11[012]$/, 'image/jxl'],
-  [/^4\.10[01](\.1)?$/, 'video/mpeg'],
-  [/^4\.10[2-8](\.1)?$/, 'video/mp4'],
-];
-
-/** The media type of one frame in a compressed transfer syntax; undefined for native ones and ones without a type. */
-export function frameMediaType(transferSyntaxUID: string): string | undefined {
-  const prefix = '1.2.840.10008.1.2.';
-  if (!transferSyntaxUID.startsWith(prefix)) return undefined;
-  const ending = transferSyntaxUID.slice(prefix.length);
-  return FRAME_TYPES.find(([pattern]) => pattern.test(ending))?.[1];
-}

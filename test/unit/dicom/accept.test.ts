@@ -3,7 +3,6 @@ import {
   acceptTextOf,
   chooseRepresentation,
   contentTypeOf,
-  frameMediaType,
   parseAccept,
   parseContentType,
   type Representation,
@@ -91,27 +90,5 @@ test('what an answer is called, and how to ask for it', (t) => {
   t.equal(contentTypeOf({ multipart: false, type: 'application/dicom+json' }), 'application/dicom+json');
   t.equal(acceptTextOf(multipart), `multipart/related; type="application/octet-stream"; transfer-syntax=${JPEG}`);
   for (const offer of OFFERS) t.equal(chooseRepresentation(parseAccept(acceptTextOf(offer)), OFFERS), offer);
-  t.end();
-});
-
-test('media types of compressed frames', (t) => {
-  for (const [ending, type] of [
-    ['1', undefined],
-    ['1.99', undefined],
-    ['2', undefined],
-    ['5', 'image/dicom-rle'],
-    ['4.50', 'image/jpeg'],
-    ['4.70', 'image/jpeg'],
-    ['4.80', 'image/jls'],
-    ['4.91', 'image/jp2'],
-    ['4.93', 'image/jpx'],
-    ['4.100', 'video/mpeg'],
-    ['4.106', 'video/mp4'],
-    ['4.201', 'image/jphc'],
-    ['4.110', 'image/jxl'],
-  ] as const) {
-    t.equal(frameMediaType(`1.2.840.10008.1.2.${ending}`), type, ending);
-  }
-  t.equal(frameMediaType('1.2.3'), undefined);
   t.end();
 });

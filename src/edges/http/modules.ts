@@ -1,0 +1,24 @@
+import type { Ingest } from '../../flows/ingest/received.ts';
+import type { CustodyView } from '../../flows/serve/custody.ts';
+import type { Serve } from '../../flows/serve/served.ts';
+import type { Log } from '../../kernel/log.ts';
+import type { Index } from '../../ports/index.ts';
+import type { HttpOptions } from './options.ts';
+import type { BaseUrl } from './plugins/base-url.ts';
+
+/** What the HTTP API stands on. */
+export interface HttpModules {
+  ingest: Ingest;
+  serve: Serve;
+  index: Pick<Index, 'query'>;
+  custody: CustodyView;
+  log: Log;
+  /** True once all listeners are up, and until the bridge stops. */
+  ready: () => boolean;
+}
+
+/** What every route is given. */
+export interface RouteContext extends HttpModules {
+  options: HttpOptions;
+  base: BaseUrl;
+}

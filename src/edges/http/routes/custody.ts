@@ -1,0 +1,23 @@
+import type { FastifyInstance } from 'fastify';
+import type { RouteContext } from '../modules.ts';
+import * as schemas from '../schemas/custody.ts';
+import { sendSingle } from '../send.ts';
+import { addRoute } from './route.ts';
+
+/** Where each version of an instance is, and the proof of it. UIDs, but no patient data. */
+export function addCustodyRoutes(app: FastifyInstance, { custody, serve, base, log }: RouteContext): void {
+  addRoute(app, schemas.custodyStatus, () => custody.status());
+  addRoute(app, schemas.instanceCustody, ({ params }) => custody.instance(params.sopInstanceUID));
+  addRoute(app, schemas.listBatches, ({ query }) => custody.batches(query.limit, query.before));
+  addRoute(app, schemas.batchCustody, ({ params }) => custody.batch(params.id));
+  addRoute(app, schemas.retrieveVersion, async ({ params, request, reply }) => {
+    const { sopInstanceUID, version } = params;
+    const instance = serve.version(sopInstanceUID, version);
+    return sendSingle(reply, log, {
+      form: { multipart: false, type: 'application/dicom', transferSyntaxUID: instance.transferSyntaxUID },
+      location: `${base(request)}/custody/instances/${sopInstanceUID}/versions/${version}`,
+      size: instance.size,
+      bytes: (start, end) => instance.bytes(start, end),
+    });
+  });
+}

@@ -1,0 +1,45 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { z } from 'zod';
+import { DagpacsError } from '../../../kernel/errors.ts';
+import type { Operation } from '../schemas/operation.ts';
+
+/** A checked request. */
+export interface Call<Params, Query> {
+  params: Params;
+  query: Query;
+  request: FastifyRequest;
+  reply: FastifyReply;
+}
+
+/** The path of an operation as fastify writes it. */
+export function routePath(path: string): string {
+  return path.replace(/\{\w+\.\.\.\}/, '*').replace(/\{(\w+)\}/g, ':$1');
+}
+
+/** Registers an operation: `handler` is called with parameters that follow the operation's schemas. */
+export function addRoute<Params extends z.ZodObject, Query extends z.ZodObject>(
+  app: FastifyInstance,
+  operation: Operation<Params, Query>,
+  handler: (call: Call<z.output<Params>, z.output<Query>>) => unknown,
+): void {
+  const rest = /\{(\w+)\.\.\.\}/.exec(operation.path)?.[1];
+  app.route({
+    method: operation.method,
+    url: routePath(operation.path),
+    handler: (request, reply) => {
+      const { '*': path, ...named } = request.params as Record<string, string>;
+      const params = check(operation.params, rest === undefined ? named : { ...named, [rest]: path });
+      const query = check(operation.query, request.query);
+      return handler({ params, query, request, reply });
+    },
+  });
+}
+
+function check<Schema extends z.ZodObject>(schema: Schema, value: unknown): z.output<Schema> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const attribute = String(issue?.path[0] ?? '');
+  const rule = issue?.message ?? '';
+  throw new DagpacsError('invalid-parameter', `The parameter ${attribute} breaks a rule: ${rule}`, { attribute, rule });
+}

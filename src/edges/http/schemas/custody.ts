@@ -1,0 +1,155 @@
+import { z } from 'zod';
+import type { BatchCustody, CustodyStatus, InstanceCustody } from '../../../flows/serve/custody.ts';
+import { uid } from './dicom-web.ts';
+import { defineOperation, none } from './operation.ts';
+
+const time = z.string().describe('ISO 8601, UTC');
+const hex = z.templateLiteral(['0x', z.string()]);
+const count = z.int().min(0);
+const stage = z.enum(['stored', 'replicated', 'anchored', 'final']);
+
+const block = z.object({ number: count, hash: hex, time });
+const statusSchema = z.object({
+  counts: z.object({ studies: count, series: count, instances: count, versions: count }),
+  stages: z.record(stage, count).describe('versions per furthest stage'),
+  outbox: z.object({ pending: count, limit: count, oldest: time.nullable() }).describe('versions in no batch yet'),
+  chain: z.object({
+    state: z.enum(['starting', 'connected', 'unreachable', 'mismatch']),
+    chainId: z.int().exactOptional(),
+    contract: hex.exactOptional(),
+    sender: hex.exactOptional(),
+    head: block.exactOptional(),
+    reason: z.string().exactOptional(),
+  }),
+  swarm: z.object({
+    state: z.enum(['off', 'starting', 'connected', 'unreachable']),
+    node: z.string().exactOptional(),
+    peers: count,
+    reason: z.string().exactOptional(),
+  }),
+  disk: z.object({ packs: count, blocks: count, bytes: count, free: count }),
+}) satisfies z.ZodType<CustodyStatus>;
+
+const anchored = z.object({
+  chainId: z.int(),
+  contract: z.string(),
+  transactionHash: z.string(),
+  blockNumber: count,
+  blockTime: time,
+});
+const versionSchema = z.object({
+  version: z.int().min(1),
+  sha256: z.string().describe('of the received bytes'),
+  size: count,
+  transferSyntaxUID: z.string(),
+  cid: z.string().describe('of the sealed object'),
+  receivedAt: time,
+  receivedFrom: z.string(),
+  stage,
+  stages: z.record(stage, time.nullable()),
+  anchor: anchored
+    .extend({ batch: z.string(), record: z.string(), merkleRoot: z.string(), leafIndex: count })
+    .exactOptional(),
+});
+const instanceSchema = z.object({
+  studyInstanceUID: z.string(),
+  seriesInstanceUID: z.string(),
+  sopInstanceUID: z.string(),
+  versions: z.array(versionSchema).describe('oldest first'),
+}) satisfies z.ZodType<InstanceCustody>;
+const batchSchema = z.object({
+  id: z.string(),
+  sequence: count,
+  record: z.string().describe("CID of the batch's record"),
+  merkleRoot: z.string(),
+  previousRoot: z.string(),
+  count,
+  closedAt: time,
+  replicatedAt: time.nullable(),
+  finalAt: time.nullable(),
+  transactions: z.array(z.string()),
+  anchor: anchored.extend({ blockHash: z.string() }).nullable(),
+}) satisfies z.ZodType<BatchCustody>;
+
+const tag = 'Custody' as const;
+const json = (description: string, schema: z.ZodType) => ({
+  200: { description, content: { 'application/json': schema } },
+});
+const instance = z.object({ sopInstanceUID: uid.describe('SOP Instance UID') });
+
+export const custodyStatus = defineOperation({
+  id: 'custodyStatus',
+  tag,
+  method: 'GET',
+  path: '/custody/status',
+  summary: 'Counts per stage, outbox, chain, swarm and disk',
+  params: none,
+  query: none,
+  answers: json('The state of the bridge', statusSchema),
+});
+export const instanceCustody = defineOperation({
+  id: 'instanceCustody',
+  tag,
+  method: 'GET',
+  path: '/custody/instances/{sopInstanceUID}',
+  summary: "An instance's versions, their stages and anchors",
+  params: instance,
+  query: none,
+  answers: json('What is known of the instance', instanceSchema),
+});
+export const retrieveVersion = defineOperation({
+  id: 'retrieveVersion',
+  tag,
+  method: 'GET',
+  path: '/custody/instances/{sopInstanceUID}/versions/{version}',
+  summary: 'The received bytes of one version',
+  params: instance.extend({
+    version: z.coerce
+      .number('a whole number from 1')
+      .int('a whole number from 1')
+      .min(1, 'a whole number from 1')
+      .describe('1 for the first bytes received'),
+  }),
+  query: none,
+  headers: { Range: 'one range of bytes (RFC 9110 §14)' },
+  answers: { 200: { description: 'A DICOM Part 10 file', content: { 'application/dicom': null } } },
+});
+export const listBatches = defineOperation({
+  id: 'listBatches',
+  tag,
+  method: 'GET',
+  path: '/custody/batches',
+  summary: 'Batches, newest first',
+  params: none,
+  query: z.object({
+    limit: z.coerce
+      .number('a whole number from 1 to 1000')
+      .int('a whole number from 1 to 1000')
+      .min(1, 'a whole number from 1 to 1000')
+      .max(1000, 'a whole number from 1 to 1000')
+      .default(100)
+      .describe('batches at most'),
+    before: z.coerce
+      .number('a whole number from 0')
+      .int('a whole number from 0')
+      .min(0, 'a whole number from 0')
+      .optional()
+      .describe('only batches with a lower sequence number'),
+  }),
+  answers: json('The batches', z.array(batchSchema)),
+});
+export const batchCustody = defineOperation({
+  id: 'batchCustody',
+  tag,
+  method: 'GET',
+  path: '/custody/batches/{id}',
+  summary: 'One batch',
+  params: z.object({
+    id: z
+      .string()
+      .regex(/^0x[0-9a-f]{64}$/, '0x and 64 hexadecimal digits in lower case')
+      .describe("the batch's id"),
+  }),
+  query: none,
+  answers: json('The batch', batchSchema),
+});

@@ -1,0 +1,231 @@
+import { z } from 'zod';
+import { isUsableUID } from '../../../dicom/uid.ts';
+import { type Answer, defineOperation, none } from './operation.ts';
+
+const UID_RULE = 'a UID of digits and dots, at most 64 characters (PS3.5 §9.1)';
+export const uid = z
+  .string()
+  .regex(/^[\d.]{1,64}$/, UID_RULE)
+  .refine(isUsableUID, UID_RULE);
+
+const study = z.object({ studyInstanceUID: uid.describe('Study Instance UID') });
+const series = study.extend({ seriesInstanceUID: uid.describe('Series Instance UID') });
+const instance = series.extend({ sopInstanceUID: uid.describe('SOP Instance UID') });
+
+const STUDY = '/dicom-web/studies/{studyInstanceUID}';
+const SERIES = `${STUDY}/series/{seriesInstanceUID}`;
+const INSTANCE = `${SERIES}/instances/{sopInstanceUID}`;
+
+const accept = z.string().optional().describe('media ranges that count instead of the Accept header (PS3.18 §8.3.3.1)');
+const negotiation = z.object({ accept });
+const one = z.union([z.string(), z.array(z.string())]);
+
+/** Parameters of every search; the ones beside these are attributes to match (PS3.18 §8.3.4). */
+export const searchQuery = z.looseObject({
+  limit: z.coerce
+    .number('a whole number from 1')
+    .int('a whole number from 1')
+    .min(1, 'a whole number from 1')
+    .optional()
+    .describe('results at most'),
+  offset: z.coerce
+    .number('a whole number from 0')
+    .int('a whole number from 0')
+    .min(0, 'a whole number from 0')
+    .default(0)
+    .describe('results to pass over'),
+  fuzzymatching: z
+    .enum(['true', 'false'], 'true or false')
+    .default('false')
+    .describe('match person names by the beginnings of their words too'),
+  includefield: one
+    .optional()
+    .describe(
+      'attributes to give back beside the usual ones: keywords or tags, separated by commas or repeated, or `all`',
+    ),
+  accept,
+});
+
+const dicomJson = z.array(z.record(z.string(), z.unknown())).describe('DICOM JSON Model objects (PS3.18 Annex F)');
+const found: Answer = {
+  description: 'The matches; an empty array where there are none',
+  content: { 'application/dicom+json': dicomJson, 'application/json': dicomJson },
+  headers: { Warning: '299 where results were cut' },
+};
+const instances: Answer = {
+  description: 'The instances as they were received',
+  content: { 'multipart/related; type="application/dicom"': null },
+};
+const metadata: Answer = {
+  description: 'The header of every instance, with a BulkDataURI in place of each large value',
+  content: { 'application/dicom+json': dicomJson, 'application/json': dicomJson },
+};
+const storeResult = z.record(z.string(), z.unknown()).describe('Store Instances Response Module (PS3.18 Annex I)');
+const stored = (description: string): Answer => ({
+  description,
+  content: { 'application/dicom+json': storeResult, 'application/json': storeResult },
+});
+const storeAnswers = {
+  200: stored('Every instance is stored, or was already'),
+  202: stored('Some instances are not stored, or have warnings'),
+  400: stored('The body cannot be read, and nothing was stored'),
+  409: stored('No instance is stored'),
+  413: stored('No instance is stored: too large'),
+  415: stored('No part is an instance'),
+  503: { ...stored('Overload: nothing is stored, try again later'), headers: { 'Retry-After': 'seconds' } },
+};
+const storeBody = ['multipart/related; type="application/dicom"', 'application/dicom', 'multipart/form-data'];
+const STORE_TEXT =
+  'Every part becomes an instance and is durable when it is answered for. A part that cannot be stored is listed in ' +
+  'Failed SOP Sequence (0008,1198) with Failure Reason (0008,1197) and Error Comment (0000,0902); the others are stored.';
+
+const tag = 'DICOMweb' as const;
+const range = { Range: 'one range of bytes, where the answer is a single part (RFC 9110 §14)' };
+
+function search<Params extends z.ZodObject>(id: string, path: string, summary: string, params: Params) {
+  const answers = { 200: found };
+  return defineOperation({
+    id,
+    tag,
+    method: 'GET',
+    path,
+    summary,
+    params,
+    query: searchQuery,
+    attributes: true,
+    answers,
+  });
+}
+
+function read<Params extends z.ZodObject>(id: string, path: string, summary: string, params: Params, answer: Answer) {
+  return defineOperation({
+    id,
+    tag,
+    method: 'GET',
+    path,
+    summary,
+    params,
+    query: negotiation,
+    answers: { 200: answer },
+  });
+}
+
+export const searchStudies = search('searchStudies', '/dicom-web/studies', 'Search studies', none);
+export const searchSeries = search('searchSeries', '/dicom-web/series', 'Search series', none);
+export const searchInstances = search('searchInstances', '/dicom-web/instances', 'Search instances', none);
+export const searchStudySeries = search('searchStudySeries', `${STUDY}/series`, 'Search series of a study', study);
+export const searchStudyInstances = search(
+  'searchStudyInstances',
+  `${STUDY}/instances`,
+  'Search instances of a study',
+  study,
+);
+export const searchSeriesInstances = search(
+  'searchSeriesInstances',
+  `${SERIES}/instances`,
+  'Search instances of a series',
+  series,
+);
+
+export const storeInstances = defineOperation({
+  id: 'storeInstances',
+  tag,
+  method: 'POST',
+  path: '/dicom-web/studies',
+  summary: 'Store instances',
+  description: STORE_TEXT,
+  params: none,
+  query: negotiation,
+  body: storeBody,
+  answers: storeAnswers,
+});
+export const storeStudyInstances = defineOperation({
+  id: 'storeStudyInstances',
+  tag,
+  method: 'POST',
+  path: STUDY,
+  summary: 'Store instances of one study',
+  description: `${STORE_TEXT} Instances of other studies are refused.`,
+  params: study,
+  query: negotiation,
+  body: storeBody,
+  answers: storeAnswers,
+});
+
+export const retrieveStudy = read('retrieveStudy', STUDY, 'Retrieve the instances of a study', study, instances);
+export const retrieveSeries = read('retrieveSeries', SERIES, 'Retrieve the instances of a series', series, instances);
+export const retrieveInstance = defineOperation({
+  ...read('retrieveInstance', INSTANCE, 'Retrieve an instance', instance, {
+    description: 'The instance as it was received',
+    content: { ...instances.content, 'application/dicom': null },
+  }),
+  headers: range,
+});
+export const retrieveStudyMetadata = read(
+  'retrieveStudyMetadata',
+  `${STUDY}/metadata`,
+  'Retrieve the metadata of a study',
+  study,
+  metadata,
+);
+export const retrieveSeriesMetadata = read(
+  'retrieveSeriesMetadata',
+  `${SERIES}/metadata`,
+  'Retrieve the metadata of a series',
+  series,
+  metadata,
+);
+export const retrieveInstanceMetadata = read(
+  'retrieveInstanceMetadata',
+  `${INSTANCE}/metadata`,
+  'Retrieve the metadata of an instance',
+  instance,
+  metadata,
+);
+
+const FRAMES_RULE = 'frame numbers from 1, separated by commas (PS3.18 §10.4.1)';
+const MAX_FRAMES = 10_000;
+export const retrieveFrames = defineOperation({
+  ...read(
+    'retrieveFrames',
+    `${INSTANCE}/frames/{frames}`,
+    'Retrieve frames',
+    instance.extend({
+      frames: z
+        .string()
+        .regex(/^[1-9]\d{0,8}(,[1-9]\d{0,8})*$/, FRAMES_RULE)
+        .refine((list) => list.split(',').length <= MAX_FRAMES, `at most ${MAX_FRAMES} frames at a time`)
+        .describe('frame numbers from 1, separated by commas'),
+    }),
+    {
+      description: 'The frames in the order asked, native or in the transfer syntax that is stored',
+      content: {
+        'multipart/related; type="application/octet-stream"': null,
+        'multipart/related; type="image/*"': null,
+        'application/octet-stream': null,
+        'image/*': null,
+      },
+    },
+  ),
+  headers: range,
+});
+
+export const retrieveBulkData = defineOperation({
+  ...read(
+    'retrieveBulkData',
+    `${INSTANCE}/bulkdata/{path...}`,
+    'Retrieve a value by the BulkDataURI that metadata gives',
+    instance.extend({
+      path: z
+        .string()
+        .max(1024, 'at most 1024 characters')
+        .regex(/^[0-9A-F]{8}(\/[1-9]\d{0,8}\/[0-9A-F]{8})*$/, 'tags with item numbers in between, as metadata gives it')
+        .describe('tag, or tags with item numbers from 1 in between'),
+    }),
+    {
+      description: 'The value, little-endian',
+      content: { 'multipart/related; type="application/octet-stream"': null, 'application/octet-stream': null },
+    },
+  ),
+  headers: range,
+});

@@ -1,0 +1,150 @@
+import { randomBytes } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import type { FastifyReply } from 'fastify';
+import { contentTypeOf, type Representation } from '../../dicom/accept.ts';
+import { isDagpacsError } from '../../kernel/errors.ts';
+import type { Log } from '../../kernel/log.ts';
+import { parseRange } from './range.ts';
+
+/** One resource on its way out. */
+export interface OutgoingPart {
+  form: Representation;
+  /** Absolute URL. */
+  location: string;
+  size: number;
+  /** Chunks must stay unchanged after they are yielded: they wait in the socket's queue. */
+  bytes(start?: number, end?: number): AsyncIterable<Uint8Array>;
+}
+
+/** Text, then bytes: what a body is made of. */
+interface Piece {
+  /** ASCII. */
+  text: string;
+  size: number;
+  bytes?: () => AsyncIterable<Uint8Array>;
+}
+
+/** Bytes that may wait in the socket's queue before the source is left to wait. */
+const HIGH_WATER = 1024 * 1024;
+
+/** Sends parts as `multipart/related` (PS3.18 §8.6.1.2) with a random boundary. Resolves when the body is handed over or the client is gone. */
+export async function sendMultipart(
+  reply: FastifyReply,
+  log: Log,
+  parts: readonly OutgoingPart[],
+): Promise<FastifyReply> {
+  const boundary = randomBytes(18).toString('hex');
+  const pieces = parts.map((part, index): Piece => {
+    const start = `${index === 0 ? '' : '\r\n'}--${boundary}\r\n`;
+    const header = `Content-Type: ${contentTypeOf(part.form)}\r\nContent-Length: ${part.size}\r\n`;
+    const text = `${start}${header}Content-Location: ${part.location}\r\n\r\n`;
+    return { text, size: part.size, bytes: () => part.bytes() };
+  });
+  pieces.push({ text: `\r\n--${boundary}--\r\n`, size: 0 });
+  reply.header('content-type', `multipart/related; type="${parts[0]?.form.type}"; boundary=${boundary}`);
+  return sendPieces(reply, log, pieces);
+}
+
+/** Sends one resource as the whole body, or the one range of its bytes that is asked for (RFC 9110 §14). */
+export async function sendSingle(reply: FastifyReply, log: Log, part: OutgoingPart): Promise<FastifyReply> {
+  reply.header('accept-ranges', 'bytes');
+  const { range: header, 'if-range': condition } = reply.request.headers;
+  const range = reply.request.method === 'GET' && condition === undefined ? parseRange(header, part.size) : undefined;
+  if (range === 'unsatisfiable') {
+    return reply.code(416).header('content-range', `bytes */${part.size}`).send();
+  }
+  const { start, end } = range ?? { start: 0, end: part.size };
+  if (range !== undefined) reply.code(206).header('content-range', `bytes ${start}-${end - 1}/${part.size}`);
+  reply.header('content-type', contentTypeOf(part.form)).header('content-location', part.location);
+  return sendPieces(reply, log, [{ text: '', size: end - start, bytes: () => part.bytes(start, end) }]);
+}
+
+/** Sends chunks that are in memory already. */
+export function sendChunks(reply: FastifyReply, log: Log, chunks: readonly Uint8Array[]): Promise<FastifyReply> {
+  const pieces = chunks.map((chunk): Piece => {
+    return {
+      text: '',
+      size: chunk.length,
+      bytes: async function* () {
+        yield chunk;
+      },
+    };
+  });
+  return sendPieces(reply, log, pieces);
+}
+
+/**
+ * Writes to the response itself, with its length known: no chunked coding, no stream in between. The first bytes are
+ * asked for before the header goes out, so that an error in them still gets its status; one that comes later can only
+ * cut the connection, which a client tells from the length.
+ */
+async function sendPieces(reply: FastifyReply, log: Log, pieces: readonly Piece[]): Promise<FastifyReply> {
+  const { raw } = reply;
+  const length = pieces.reduce((sum, piece) => sum + piece.text.length + piece.size, 0);
+  reply.header('content-length', length);
+  let started = false;
+  const start = () => {
+    started = true;
+    const headers = reply.getHeaders();
+    reply.hijack();
+    raw.writeHead(reply.statusCode, headers as Record<string, string>);
+  };
+  if (reply.request.method === 'HEAD') {
+    start();
+    raw.end();
+    return reply;
+  }
+  try {
+    for (const piece of pieces) if (!(await writePiece(raw, piece, started ? undefined : start))) return reply;
+    raw.end();
+  } catch (error) {
+    if (!started) {
+      for (const name of ['content-type', 'content-length', 'content-location', 'content-range', 'accept-ranges']) {
+        reply.removeHeader(name);
+      }
+      throw error;
+    }
+    const code = isDagpacsError(error) ? error.code : 'unexpected';
+    log.error('http-answer-cut', { code, route: reply.request.routeOptions.url });
+    raw.destroy();
+  }
+  return reply;
+}
+
+/** False where the client is gone; then nothing more is read. */
+async function writePiece(raw: ServerResponse, piece: Piece, start: (() => void) | undefined): Promise<boolean> {
+  const source = piece.bytes?.()[Symbol.asyncIterator]();
+  let left = piece.size;
+  let next = await source?.next();
+  start?.();
+  // Text and first chunk leave in one write.
+  raw.cork();
+  if (piece.text !== '') raw.write(piece.text, 'latin1');
+  while (next !== undefined && !next.done) {
+    const chunk: Uint8Array = next.value;
+    left -= chunk.length;
+    if (left < 0) throw new Error('a source gave more bytes than it announced');
+    raw.write(chunk);
+    raw.uncork();
+    if (raw.writableLength > HIGH_WATER) await drained(raw);
+    if (raw.destroyed) {
+      await source?.return?.();
+      return false;
+    }
+    next = await source?.next();
+  }
+  raw.uncork();
+  if (left > 0) throw new Error('a source gave fewer bytes than it announced');
+  return !raw.destroyed;
+}
+
+function drained(raw: ServerResponse): Promise<void> {
+  if (raw.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      raw.off('drain', done).off('close', done);
+      resolve();
+    };
+    raw.on('drain', done).on('close', done);
+  });
+}

@@ -1,0 +1,161 @@
+import type { AddressInfo, Socket } from 'node:net';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { isDagpacsError } from '../../kernel/errors.ts';
+import { PROBLEM_TYPE, type Problem, plainProblem, problemOf } from './errors.ts';
+import type { HttpModules, RouteContext } from './modules.ts';
+import { operations } from './openapi.ts';
+import type { HttpOptions } from './options.ts';
+import { createBaseUrl } from './plugins/base-url.ts';
+import { addBrowserAccess } from './plugins/browser-access.ts';
+import { drain } from './plugins/request-body.ts';
+import { addCustodyRoutes } from './routes/custody.ts';
+import { addMetadataRoutes } from './routes/metadata.ts';
+import { addRetrieveRoutes } from './routes/retrieve.ts';
+import { routePath } from './routes/route.ts';
+import { addSearchRoutes } from './routes/search.ts';
+import { addServiceRoutes } from './routes/service.ts';
+import { addStoreRoutes } from './routes/store.ts';
+
+/** Bytes of a request's header, URL included. */
+const MAX_HEADER = 32 * 1024;
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
+const IDLE_CHECK_MS = 50;
+
+/** The HTTP listener, once it listens. */
+export interface HttpListener {
+  address: { host: string; port: number };
+  /** Takes no new connections and waits for what is in flight, at most `timeoutMs`; then closes. */
+  drain(timeoutMs: number): Promise<void>;
+  /** Drops every connection. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the HTTP edge: DICOMweb under `/dicom-web`, custody under `/custody`, health under `/health`.
+ * @throws the error of `listen` where the address cannot be had
+ */
+export async function startHttp(options: HttpOptions, modules: HttpModules): Promise<HttpListener> {
+  const app = await createApp(options, modules);
+  await app.listen({ host: options.host, port: options.port });
+  const { address, port } = app.server.address() as AddressInfo;
+  return {
+    address: { host: address, port },
+    async drain(timeoutMs) {
+      const deadline = setTimeout(() => app.server.closeAllConnections(), timeoutMs);
+      // Connections that were busy when the server closed become idle one by one.
+      const idle = setInterval(() => app.server.closeIdleConnections(), IDLE_CHECK_MS);
+      await app.close();
+      clearTimeout(deadline);
+      clearInterval(idle);
+    },
+    async close() {
+      const closed = app.close();
+      app.server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+/** The application with all its routes, not listening yet. */
+export async function createApp(options: HttpOptions, modules: HttpModules): Promise<FastifyInstance> {
+  const app = fastify({
+    // URLs hold UIDs, so requests are not logged; errors are, by code and route.
+    logger: false,
+    trustProxy: options.trustProxy,
+    connectionTimeout: options.idleTimeoutMs,
+    keepAliveTimeout: options.idleTimeoutMs,
+    requestTimeout: 0,
+    http: { maxHeaderSize: MAX_HEADER, headersTimeout: options.headersTimeoutMs },
+    routerOptions: { maxParamLength: MAX_HEADER },
+    frameworkErrors: (error, request, reply) => sendProblem(request, reply, problemOf(error)),
+    clientErrorHandler: answerBrokenRequest,
+  });
+  app.server.maxConnections = options.maxConnections;
+  const context: RouteContext = { ...modules, options, base: createBaseUrl(options) };
+
+  addBrowserAccess(app, { origins: options.corsOrigins, base: context.base });
+  app.addHook('onRequest', (_, reply, done) => {
+    reply.header('cache-control', 'private, no-cache');
+    done();
+  });
+  app.addHook('onSend', async (request, reply, payload) => {
+    if (!(await drain(request.raw))) reply.header('connection', 'close');
+    return payload;
+  });
+  // Handlers read bodies themselves, as they arrive.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null));
+
+  app.setErrorHandler((error, request, reply) => {
+    const problem = problemOf(error);
+    if (problem.status >= 500) logFailure(error, request);
+    if (problem.status === 503) {
+      const after = isDagpacsError(error) ? error.subject.retryAfter : undefined;
+      reply.header('retry-after', after ?? options.retryAfterSeconds);
+    }
+    return sendProblem(request, reply, problem);
+  });
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(request, reply, plainProblem(404, 'There is no such resource')),
+  );
+
+  function logFailure(error: unknown, request: FastifyRequest): void {
+    const expected = isDagpacsError(error);
+    modules.log.error('http-request-failed', {
+      code: expected ? error.code : 'unexpected',
+      method: request.method,
+      route: request.routeOptions.url,
+      // Frames only: a message may quote what was sent.
+      ...(!expected && error instanceof Error && { at: error.stack?.match(/^ {4}at .*$/gm)?.slice(0, 8) }),
+    });
+  }
+
+  addServiceRoutes(app, context);
+  addSearchRoutes(app, context);
+  addRetrieveRoutes(app, context);
+  addMetadataRoutes(app, context);
+  addCustodyRoutes(app, context);
+  await app.register((scope) => addStoreRoutes(scope, context));
+  refuseOtherMethods(app);
+  await app.ready();
+  return app;
+}
+
+/** 405 for the methods that a path does not have (RFC 9110 §15.5.6). */
+function refuseOtherMethods(app: FastifyInstance): void {
+  const taken = new Map<string, Set<string>>();
+  for (const { path, method } of operations) {
+    const methods = taken.get(routePath(path)) ?? new Set(['OPTIONS']);
+    taken.set(routePath(path), methods.add(method));
+    if (method === 'GET') methods.add('HEAD');
+  }
+  for (const [url, methods] of taken) {
+    const others = METHODS.filter((method) => !methods.has(method));
+    const allow = [...methods].sort().join(', ');
+    app.route({
+      method: [...others],
+      url,
+      handler: (request, reply) => {
+        reply.header('allow', allow);
+        return sendProblem(request, reply, plainProblem(405, `This resource has the methods ${allow}`));
+      },
+    });
+  }
+}
+
+function sendProblem(_request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
+  return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
+}
+
+/** A request that is no HTTP, whose header is too large, or that did not come in time. */
+function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400;
+  const problem = plainProblem(status);
+  const body = JSON.stringify(problem);
+  const head = `HTTP/1.1 ${status} ${problem.title}\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${body.length}`;
+  socket.end(`${head}\r\nConnection: close\r\n\r\n${body}`);
+}
