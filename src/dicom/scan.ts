@@ -25,7 +25,7 @@ export interface ScanOptions extends Partial<HeaderLimits> {
   maxInlineText?: number;
   /** Bytes of all values in the header; beyond it values become bulk data. Default: 16 MiB. */
   maxHeaderBytes?: number;
-  /** Elements and items; beyond it new sequences become bulk data. Default: 1,000,000. */
+  /** Elements and items in sequences, and as many outside; beyond it new sequences become bulk data. Default: 1,000,000. */
   maxElements?: number;
   /** Depth of sequences; a deeper one becomes bulk data, since readers of JSON have limits too. Default: 64. */
   maxDepth?: number;
@@ -270,7 +270,11 @@ export class Scanner {
         this.#warnings.attribute(0x7fe00010, 'Encapsulated in a transfer syntax that is native (PS3.5 §A.4)');
       return encapsulatedFrames(root.dataset, this.#transferSyntaxUID, fragments, extended, this.#warnings);
     }
-    if (!native) return { kind: 'none' };
+    if (!native) {
+      if (root.dataset['00280010'] && root.dataset['00280100'])
+        this.#warnings.attribute(0x7fe00010, 'Missing, though the header describes pixels (PS3.3 C.7.6.3)');
+      return { kind: 'none' };
+    }
     if (encapsulated)
       this.#warnings.attribute(0x7fe00010, 'Native in a transfer syntax that is encapsulated (PS3.5 §A.4)');
     return nativeFrames(root.dataset, native, this.#warnings);
