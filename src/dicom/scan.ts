@@ -158,8 +158,7 @@ export class Scanner {
       return undefined;
     }
     if (!declared) {
-      if (!startsDataset(buffer, at))
-        throw malformed('Neither group 0002 nor the first element tells how it is encoded (PS3.10 §7.1)');
+      if (!startsDataset(buffer, at)) throw untold();
       this.#transferSyntaxUID = encodingOf(buffer, at);
     }
     const { implicit, bigEndian } = transferSyntax(this.#transferSyntaxUID) ?? { implicit: false, bigEndian: false };
@@ -306,7 +305,15 @@ function truncated(dataset?: DatasetParser, cause?: unknown): DagpacsError {
   return new DagpacsError('truncated', 'The instance is cut short', { ...subject, rule }, { cause });
 }
 
-function malformed(rule: string, cause?: unknown): DagpacsError {
+function untold(): DagpacsError {
+  return new DagpacsError('malformed-dataset', 'The data set cannot be parsed', {
+    attribute: 'TransferSyntaxUID',
+    tag: '00020010',
+    rule: 'Type 1 (PS3.10 §7.1): it is missing or empty, and the first element does not tell how it is encoded',
+  });
+}
+
+function malformed(rule: string, cause: unknown): DagpacsError {
   return new DagpacsError(
     'malformed-dataset',
     'The data set cannot be parsed',
