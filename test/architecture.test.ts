@@ -80,6 +80,7 @@ test('the checks find what they are for', (t) => {
     ['src/adapters/vault/files.ts', "import { CID } from 'multiformats';", /does not own multiformats/],
     ['src/adapters/vault/files.ts', 'const home = process.env.HOME;', /only src\/app\/config.ts/],
     ['src/adapters/vault/files.ts', "new Worker(new URL('../../app/x.ts', import.meta.url));", /may not import app/],
+    ['src/proof/merkle.ts', "import { hash } from 'node:crypto';", /proof runs in browsers/],
     ['src/main.ts', "import { x } from './kernel/errors.ts';", /entry may not import kernel/],
     ['src/helpers/x.ts', "import { x } from '../kernel/errors.ts';", /no part of the layout/],
     ['src/dicom/all.ts', "export { a } from './a.ts';\nexport { b } from './b.ts';", /only re-exports/],

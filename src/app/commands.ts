@@ -1,15 +1,18 @@
 import { openApiDocument } from '../edges/http/openapi.ts';
 import { serveCommand } from './serve-command.ts';
+import { verifyCommand } from './verify-command.ts';
 
 const USAGE = `Usage: dagpacs COMMAND
 
   serve      run the bridge until it is told to stop
+  verify     check a receipt, and a file against it, with nothing but a node of the chain
   openapi    print the OpenAPI document
   help       print this
 `;
 
 /** Runs one command. @returns the exit code: 0 done, 1 the answer is no, 2 could not be done */
 export async function runCommand([command, ...rest]: string[]): Promise<number> {
+  if (command === 'verify') return verifyCommand(rest);
   if (rest.length > 0) return usage(`${command} takes no further argument`);
   switch (command) {
     case 'serve':

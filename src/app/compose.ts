@@ -92,7 +92,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
     },
   );
   const serve = createServe({ blocks, vault, index });
-  const custody = createCustodyView({ outboxMax: config.DAGPACS_OUTBOX_MAX }, { blocks, index, ledger, swarm });
+  const custody = createCustodyView({ outboxMax: config.DAGPACS_OUTBOX_MAX }, { blocks, index, ledger, swarm, vault });
 
   const dimse = await listening(
     'DAGPACS_DIMSE_PORT',

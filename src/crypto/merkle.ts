@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 
-/** Merkle trees of RFC 9162 §2.1 with SHA-256: leaves are hashed behind 0x00, nodes behind 0x01. */
+/** Merkle trees of RFC 9162 §2.1 with SHA-256: leaves are hashed behind 0x00, nodes behind 0x01. The verifier's half is in `proof/merkle.ts`. */
 
 const DIGEST_SIZE = 32;
 const LEAF_PREFIX = Buffer.from([0]);
@@ -68,36 +68,4 @@ function parents(level: readonly Uint8Array[]): Uint8Array[] {
     above.push(right ? nodeHash(left, right) : left);
   }
   return above;
-}
-
-/**
- * The root that a path leads to (RFC 9162 §2.1.3.2), or undefined where the path cannot belong to leaf `index` of a tree of
- * `size` leaves. Whoever compares the root must also compare `size` with the anchor's count: a path does not bind it.
- */
-export function rootFromPath(
-  leaf: Uint8Array,
-  index: number,
-  size: number,
-  path: readonly Uint8Array[],
-): Buffer | undefined {
-  if (!Number.isSafeInteger(index) || !Number.isSafeInteger(size) || index < 0 || index >= size) return undefined;
-  if (leaf.length !== DIGEST_SIZE || path.some((sibling) => sibling.length !== DIGEST_SIZE)) return undefined;
-  let node = index;
-  let last = size - 1;
-  let root: Buffer = Buffer.from(leaf);
-  for (const sibling of path) {
-    if (last === 0) return undefined;
-    if (node % 2 === 1 || node === last) {
-      root = nodeHash(sibling, root);
-      while (node % 2 === 0 && node !== 0) {
-        node = Math.floor(node / 2);
-        last = Math.floor(last / 2);
-      }
-    } else {
-      root = nodeHash(root, sibling);
-    }
-    node = Math.floor(node / 2);
-    last = Math.floor(last / 2);
-  }
-  return last === 0 ? root : undefined;
 }

@@ -88,15 +88,17 @@ export interface RecordNode {
   closedAt: string;
   /** Instance nodes, in the order of the Merkle tree's leaves. */
   leaves: Cid[];
+  /** The leaves' hashes in the same order: of a leaf whose salt was erased, all that its neighbours' proofs need. */
+  hashes: Uint8Array[];
   /** Per study its reference, and how many of its instances are anchored up to and including this batch. */
   studies: [reference: Uint8Array, total: number][];
 }
 
 /** @returns the block's bytes; the SHA-256 of them is the batch's id */
 export function encodeRecord(record: RecordNode): Uint8Array {
-  const { sequence, previous, previousRoot, merkleRoot, closedAt, leaves, studies } = record;
+  const { sequence, previous, previousRoot, merkleRoot, closedAt, leaves, hashes, studies } = record;
   const fields = { sequence, previous: previous?.bytes ?? null, previousRoot, merkleRoot, closedAt, leaves, studies };
-  return encode({ type: RECORD_TYPE, v: VERSION, ...fields });
+  return encode({ type: RECORD_TYPE, v: VERSION, ...fields, hashes: Buffer.concat(hashes) });
 }
 
 /** @throws DagpacsError `block-damaged` for anything that is not a record of this version */
@@ -114,6 +116,7 @@ export function decodeRecord(bytes: Uint8Array): RecordNode {
       if (!isLink(leaf)) throw shape.damaged('leaves are not links');
       return leaf;
     }),
+    hashes: takeHashes(shape),
     studies: shape.list('studies').map((study): [Uint8Array, number] => {
       const [reference, total, ...rest] = Array.isArray(study) ? study : [];
       if (!isBytes(reference, DIGEST_SIZE) || !isCount(total) || rest.length > 0) {
@@ -123,7 +126,17 @@ export function decodeRecord(bytes: Uint8Array): RecordNode {
     }),
   };
   shape.end();
+  if (record.hashes.length !== record.leaves.length) throw shape.damaged('hashes are not as many as leaves');
   return record;
+}
+
+/** One byte string of all: a third of the bytes and of the time of a list. */
+function takeHashes(shape: Shape): Uint8Array[] {
+  const bytes = shape.bytes('hashes');
+  if (bytes.length % DIGEST_SIZE !== 0) throw shape.damaged('hashes are not whole');
+  return Array.from({ length: bytes.length / DIGEST_SIZE }, (_, i) =>
+    bytes.subarray(i * DIGEST_SIZE, (i + 1) * DIGEST_SIZE),
+  );
 }
 
 function takePrevious(shape: Shape): Cid | null {

@@ -35,6 +35,8 @@ export type ErrorCode =
   | 'invalid-parameter'
   /** No such resource. */
   | 'not-found'
+  /** It is held, but not on the chain yet. */
+  | 'not-anchored'
   /** Overload: try again later. HTTP 503 with Retry-After, DIMSE A700. */
   | 'pushback'
   /** A block that neither this machine nor the swarm holds now. */

@@ -120,6 +120,8 @@ export interface Index {
   pendingCount(): number;
   /** How many versions of the study are in batches up to and including `sequence` (all, where it is not given). */
   batchedInStudy(studyInstanceUID: string, sequence?: number): number;
+  /** Every version of the study that is in a batch, with its batch's id and its leaf, in the order of the anchors. */
+  leavesOfStudy(studyInstanceUID: string): { version: Version; batch: Hex; leafIndex: number }[];
   batch(id: Hex): Batch | undefined;
   /** Newest first. */
   batches(limit: number, before?: number): Batch[];

@@ -129,7 +129,7 @@ const UNFINISHED = {
 
 export type BatchReads = Pick<
   Index,
-  'batch' | 'batches' | 'lastBatch' | 'unfinished' | 'leaves' | 'batchedInStudy' | 'versions'
+  'batch' | 'batches' | 'lastBatch' | 'unfinished' | 'leaves' | 'leavesOfStudy' | 'batchedInStudy' | 'versions'
 >;
 
 /** What is read of batches. */
@@ -186,6 +186,13 @@ export function batchReads(reader: Connection): BatchReads {
         sequence ?? Number.MAX_SAFE_INTEGER,
       );
       return Number(row?.n);
+    },
+    leavesOfStudy(studyInstanceUID: string) {
+      const sql = `${VERSIONS.replace(' FROM', ', b.hash FROM')} JOIN batches b ON b.id = v.batch WHERE s.uid = ?
+        ORDER BY b.sequence, b.id, v.leaf`;
+      return reader
+        .all(sql, studyInstanceUID)
+        .map((row) => ({ version: toVersion(row), batch: row.hash as Hex, leafIndex: row.leaf as number }));
     },
     batch: (id: Hex) => one(reader.get('SELECT * FROM batches WHERE hash = ?', id)),
     batches(limit: number, before?: number): Batch[] {

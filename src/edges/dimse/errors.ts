@@ -37,6 +37,7 @@ const STATUS: Record<ErrorCode, number> = {
   'not-acceptable': PROCESSING_FAILURE,
   'invalid-parameter': PROCESSING_FAILURE,
   'not-found': PROCESSING_FAILURE,
+  'not-anchored': PROCESSING_FAILURE,
   'block-missing': PROCESSING_FAILURE,
   'block-damaged': PROCESSING_FAILURE,
   'chain-unavailable': PROCESSING_FAILURE,

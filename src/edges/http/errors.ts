@@ -18,6 +18,7 @@ const STATUS: Record<ErrorCode, number> = {
   'not-acceptable': 406,
   'invalid-parameter': 400,
   'not-found': 404,
+  'not-anchored': 404,
   pushback: 503,
   'block-missing': 503,
   'block-damaged': 500,

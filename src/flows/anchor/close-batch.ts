@@ -46,6 +46,7 @@ export async function closeBatch(max: number, { index, vault, commitRecord }: Cl
     merkleRoot: merkleRoot(hashes),
     closedAt: new Date().toISOString(),
     leaves: versions.map((version) => version.node),
+    hashes,
     studies: [...counts].map(([uid, { reference, count }]) => [reference, index.batchedInStudy(uid) + count]),
   };
   const bytes = encodeRecord(record);

@@ -5,14 +5,16 @@ import type { Hex, LedgerStatus } from '../../ports/ledger.ts';
 export interface ChainIdentity {
   chainId: number;
   contract: Hex;
+  /** Our account, which anchors. */
+  institution: Hex;
 }
 
 const NAME = 'chain';
 
 /** Remembers the chain, so that anchors can be shown while it is down. */
-export function rememberChain(index: Index, { chainId, contract }: LedgerStatus): void {
-  if (chainId === undefined || contract === undefined) return;
-  const value = JSON.stringify({ chainId, contract });
+export function rememberChain(index: Index, { chainId, contract, sender }: LedgerStatus): void {
+  if (chainId === undefined || contract === undefined || sender === undefined) return;
+  const value = JSON.stringify({ chainId, contract, institution: sender });
   if (index.getValue(NAME) !== value) index.setValue(NAME, value);
 }
 

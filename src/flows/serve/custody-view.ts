@@ -3,20 +3,25 @@ import type { BlockStore } from '../../ports/blocks.ts';
 import type { Batch, Custody, Index } from '../../ports/index.ts';
 import type { Hex, Ledger } from '../../ports/ledger.ts';
 import type { Swarm } from '../../ports/swarm.ts';
+import type { Vault } from '../../ports/vault.ts';
 import { type ChainIdentity, recallChain } from '../objects/chain-identity.ts';
 import type { BatchCustody, CustodyView, Stage, Stages, VersionCustody } from './custody.ts';
+import { createReceipts } from './receipt.ts';
 
 export interface CustodyModules {
   blocks: BlockStore;
   index: Index;
   ledger: Ledger;
   swarm: Swarm;
+  vault: Vault;
 }
 
 /** The answers of the `/custody` API, from the index and from what the parts say of themselves. */
 export function createCustodyView({ outboxMax }: { outboxMax: number }, modules: CustodyModules): CustodyView {
   const { blocks, index, ledger, swarm } = modules;
   return {
+    ...createReceipts(modules),
+
     async status() {
       const { studies, series, instances, versions, ...stages } = index.counts();
       const [chain, swarmStatus] = await Promise.all([ledger.status(), swarm.status()]);

@@ -1,5 +1,6 @@
 import type { LedgerStatus } from '../../ports/ledger.ts';
 import type { SwarmStatus } from '../../ports/swarm.ts';
+import type { Receipt, StudyReceipt } from '../../proof/receipt.ts';
 
 /** Furthest stage of a version. */
 export type Stage = 'stored' | 'replicated' | 'anchored' | 'final';
@@ -30,6 +31,8 @@ export interface VersionAnchor {
   leafIndex: number;
   chainId: number;
   contract: string;
+  /** The account that anchored it. */
+  institution: string;
   transactionHash: string;
   blockNumber: number;
   blockTime: string;
@@ -59,6 +62,16 @@ export interface InstanceCustody {
   versions: VersionCustody[];
 }
 
+/** An item of `GET /custody/instances/{SOPInstanceUID}/receipts`. */
+export interface VersionReceipt {
+  version: number;
+  receivedAt: string;
+  /** SHA-256 of the received bytes, hexadecimal. */
+  sha256: string;
+  /** Null while the version is not anchored. */
+  receipt: Receipt | null;
+}
+
 /** `GET /custody/batches`, `GET /custody/batches/{id}`. */
 export interface BatchCustody {
   id: string;
@@ -77,6 +90,7 @@ export interface BatchCustody {
   anchor: {
     chainId: number;
     contract: string;
+    institution: string;
     transactionHash: string;
     blockNumber: number;
     blockHash: string;
@@ -93,4 +107,13 @@ export interface CustodyView {
   batches(limit: number, before?: number): Promise<BatchCustody[]>;
   /** @throws DagpacsError `not-found` */
   batch(id: string): Promise<BatchCustody>;
+  /** What proves version `n`, or the current one, against its anchor. @throws DagpacsError `not-found`, `not-anchored` */
+  receipt(sopInstanceUID: string, n?: number): Promise<Receipt>;
+  /** Every version with its time and receipt, oldest first. @throws DagpacsError `not-found` */
+  history(sopInstanceUID: string): Promise<VersionReceipt[]>;
+  /**
+   * What proves all versions of a study up to batch `sequence` (the last that is anchored, where it is not given), and that
+   * there are no more. @throws DagpacsError `not-found`, `not-anchored`
+   */
+  studyReceipt(studyInstanceUID: string, sequence?: number): Promise<StudyReceipt>;
 }

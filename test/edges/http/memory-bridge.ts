@@ -214,6 +214,13 @@ function memoryCustody(stored: Stored[]): CustodyView {
       const { studyInstanceUID, seriesInstanceUID } = found;
       return { studyInstanceUID, seriesInstanceUID, sopInstanceUID, versions: [] } satisfies InstanceCustody;
     },
+    async receipt() {
+      throw new DagpacsError('not-anchored', 'not anchored yet');
+    },
+    history: async () => [],
+    async studyReceipt() {
+      throw new DagpacsError('not-anchored', 'not anchored yet');
+    },
     batches: async (limit, before) =>
       [batch].slice(0, limit).filter(({ sequence }) => before === undefined || sequence < before),
     async batch(id) {

@@ -88,6 +88,7 @@ test('Kubo', { skip }, async (t) => {
       merkleRoot: root,
       closedAt: '2026-01-01T00:00:00.000Z',
       leaves: [nodeCid],
+      hashes: [nodeCid].map(() => Buffer.alloc(32)),
       studies: [[study, 1]],
     });
     const recordCid = cidOf(DAG_CBOR, record);

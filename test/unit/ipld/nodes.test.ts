@@ -25,6 +25,7 @@ const record: RecordNode = {
   merkleRoot: bytes(32),
   closedAt: '2026-01-01T00:00:00.000Z',
   leaves: [link(DAG_CBOR), link(DAG_CBOR)],
+  hashes: [bytes(32), bytes(32)],
   studies: [
     [bytes(32), 1],
     [bytes(32), 40],
@@ -78,7 +79,7 @@ test('what is decoded does not share the buffer', async (t) => {
 });
 
 test('records', async (t) => {
-  for (const one of [record, { ...record, sequence: 0, previous: null, leaves: [], studies: [] }]) {
+  for (const one of [record, { ...record, sequence: 0, previous: null, leaves: [], hashes: [], studies: [] }]) {
     const block = encodeRecord(one);
     t.strictSame(decodeRecord(block), one);
     t.strictSame(encodeRecord(decodeRecord(block)), block, 'deterministic');

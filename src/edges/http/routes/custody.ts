@@ -8,6 +8,11 @@ import { addRoute } from './route.ts';
 export function addCustodyRoutes(app: FastifyInstance, { custody, serve, base, log }: RouteContext): void {
   addRoute(app, schemas.custodyStatus, () => custody.status());
   addRoute(app, schemas.instanceCustody, ({ params }) => custody.instance(params.sopInstanceUID));
+  addRoute(app, schemas.instanceReceipt, ({ params, query }) => custody.receipt(params.sopInstanceUID, query.version));
+  addRoute(app, schemas.instanceReceipts, ({ params }) => custody.history(params.sopInstanceUID));
+  addRoute(app, schemas.studyReceipt, ({ params, query }) =>
+    custody.studyReceipt(params.studyInstanceUID, query.until),
+  );
   addRoute(app, schemas.listBatches, ({ query }) => custody.batches(query.limit, query.before));
   addRoute(app, schemas.batchCustody, ({ params }) => custody.batch(params.id));
   addRoute(app, schemas.retrieveVersion, async ({ params, request, reply }) => {

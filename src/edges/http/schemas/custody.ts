@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import type { BatchCustody, CustodyStatus, InstanceCustody } from '../../../flows/serve/custody.ts';
+import type { BatchCustody, CustodyStatus, InstanceCustody, VersionReceipt } from '../../../flows/serve/custody.ts';
+import type { Receipt, StudyReceipt } from '../../../proof/receipt.ts';
 import { uid } from './dicom-web.ts';
 import { defineOperation, none } from './operation.ts';
 
@@ -33,6 +34,7 @@ const statusSchema = z.object({
 const anchored = z.object({
   chainId: z.int(),
   contract: z.string(),
+  institution: z.string().describe('the account that anchored it'),
   transactionHash: z.string(),
   blockNumber: count,
   blockTime: time,
@@ -71,10 +73,65 @@ const batchSchema = z.object({
   anchor: anchored.extend({ blockHash: z.string() }).nullable(),
 }) satisfies z.ZodType<BatchCustody>;
 
+const bytes32 = hex.describe('32 bytes: 0x and 64 hexadecimal digits in lower case');
+const openedLeaf = {
+  digest: bytes32.describe('SHA-256 of the received bytes'),
+  salt: bytes32.describe('of this leaf alone'),
+  node: z.string().describe('CID of the instance node'),
+  leafIndex: count,
+  path: z.array(bytes32).describe('siblings from the leaf up (RFC 9162 §2.1.3.1)'),
+};
+const batchHeader = z.object({
+  sequence: count.describe("0 for the institution's first batch"),
+  previousRoot: bytes32,
+  merkleRoot: bytes32,
+  count: count.describe('leaves of the tree'),
+  record: z.string().describe("CID of the record; its digest is the batch's id"),
+});
+const anchorPlace = z.object({
+  chainId: count,
+  contract: hex.describe('20 bytes'),
+  institution: hex.describe('20 bytes: the account that anchored it'),
+  transactionHash: bytes32,
+  blockNumber: count,
+  blockHash: bytes32,
+  blockTime: time,
+});
+const reference = bytes32.describe("the study's name on the chain");
+const receiptSchema = z.object({
+  type: z.literal('dagpacs/receipt'),
+  v: z.literal(1),
+  reference,
+  ...openedLeaf,
+  batch: batchHeader,
+  anchor: anchorPlace,
+}) satisfies z.ZodType<Receipt>;
+const studyReceiptSchema = z.object({
+  type: z.literal('dagpacs/study-receipt'),
+  v: z.literal(1),
+  reference,
+  total: count.describe('what the last batch says: leaves of the study up to it'),
+  batches: z.array(z.object({ batch: batchHeader, anchor: anchorPlace })).describe('ascending'),
+  leaves: z.array(z.object({ ...openedLeaf, of: count.describe('place in `batches`') })),
+}) satisfies z.ZodType<StudyReceipt>;
+const historySchema = z.array(
+  z.object({
+    version: z.int().min(1),
+    receivedAt: time,
+    sha256: z.string(),
+    receipt: receiptSchema.nullable().describe('null while the version is not anchored'),
+  }),
+) satisfies z.ZodType<VersionReceipt[]>;
+
 const tag = 'Custody' as const;
 const json = (description: string, schema: z.ZodType) => ({
   200: { description, content: { 'application/json': schema } },
 });
+const versionNumber = z.coerce
+  .number('a whole number from 1')
+  .int('a whole number from 1')
+  .min(1, 'a whole number from 1')
+  .describe('1 for the first bytes received');
 const instance = z.object({ sopInstanceUID: uid.describe('SOP Instance UID') });
 
 export const custodyStatus = defineOperation({
@@ -103,16 +160,47 @@ export const retrieveVersion = defineOperation({
   method: 'GET',
   path: '/custody/instances/{sopInstanceUID}/versions/{version}',
   summary: 'The received bytes of one version',
-  params: instance.extend({
-    version: z.coerce
-      .number('a whole number from 1')
-      .int('a whole number from 1')
-      .min(1, 'a whole number from 1')
-      .describe('1 for the first bytes received'),
-  }),
+  params: instance.extend({ version: versionNumber }),
   query: none,
   headers: { Range: 'one range of bytes (RFC 9110 §14)' },
   answers: { 200: { description: 'A DICOM Part 10 file', content: { 'application/dicom': null } } },
+});
+export const instanceReceipt = defineOperation({
+  id: 'instanceReceipt',
+  tag,
+  method: 'GET',
+  path: '/custody/instances/{sopInstanceUID}/receipt',
+  summary: 'What proves a version against its anchor (docs/receipt.md)',
+  params: instance,
+  query: z.object({ version: versionNumber.optional() }),
+  answers: json('The receipt; 404 `not-anchored` before there is one', receiptSchema),
+});
+export const instanceReceipts = defineOperation({
+  id: 'instanceReceipts',
+  tag,
+  method: 'GET',
+  path: '/custody/instances/{sopInstanceUID}/receipts',
+  summary: 'Every version with its time, digest and receipt',
+  params: instance,
+  query: none,
+  answers: json('The versions, oldest first', historySchema),
+});
+export const studyReceipt = defineOperation({
+  id: 'studyReceipt',
+  tag,
+  method: 'GET',
+  path: '/custody/studies/{studyInstanceUID}/receipt',
+  summary: 'What proves all versions of a study, and that there are no more (docs/receipt.md)',
+  params: z.object({ studyInstanceUID: uid.describe('Study Instance UID') }),
+  query: z.object({
+    until: z.coerce
+      .number('a whole number from 0')
+      .int('a whole number from 0')
+      .min(0, 'a whole number from 0')
+      .optional()
+      .describe("a batch's sequence number; default: the last that is anchored"),
+  }),
+  answers: json('The receipt; 404 `not-anchored` before there is one', studyReceiptSchema),
 });
 export const listBatches = defineOperation({
   id: 'listBatches',
