@@ -1,7 +1,3 @@
-import { openApiDocument } from '../edges/http/openapi.ts';
-import { serveCommand } from './serve-command.ts';
-import { verifyCommand } from './verify-command.ts';
-
 const USAGE = `Usage: dagpacs COMMAND
 
   serve      run the bridge until it is told to stop
@@ -12,14 +8,17 @@ const USAGE = `Usage: dagpacs COMMAND
 
 /** Runs one command. @returns the exit code: 0 done, 1 the answer is no, 2 could not be done */
 export async function runCommand([command, ...rest]: string[]): Promise<number> {
-  if (command === 'verify') return verifyCommand(rest);
+  // Each command loads what it needs, so that a small one is quick.
+  if (command === 'verify') return (await import('./verify-command.ts')).verifyCommand(rest);
   if (rest.length > 0) return usage(`${command} takes no further argument`);
   switch (command) {
     case 'serve':
-      return serveCommand();
-    case 'openapi':
+      return (await import('./serve-command.ts')).serveCommand();
+    case 'openapi': {
+      const { openApiDocument } = await import('../edges/http/openapi.ts');
       process.stdout.write(`${JSON.stringify(openApiDocument(), null, 2)}\n`);
       return 0;
+    }
     case 'help':
     case '--help':
       process.stdout.write(USAGE);

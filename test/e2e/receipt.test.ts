@@ -1,17 +1,23 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { stripTypeScriptTypes } from 'node:module';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
 import { type Test, test } from 'tap';
 import { startAnvil } from '../../src/adapters/ledger/anvil.ts';
 import { ledgerDefaults } from '../../src/adapters/ledger/options.ts';
 import type { Receipt, StudyReceipt } from '../../src/proof/receipt.ts';
 import { httpRpc, type Rpc, verifyReceipt, verifyStudy } from '../../src/proof/verify.ts';
 import { type Bridge, projectRoot, startBridge } from '../fixtures/bridge.ts';
+import { startBrowser } from '../fixtures/browser.ts';
 import { untilStage } from '../fixtures/custody.ts';
 import { makeSlice, uid } from '../fixtures/dicom.ts';
 import { stow } from '../fixtures/stow.ts';
 import { tempFolder } from '../fixtures/temp.ts';
+import { skipWithout } from '../fixtures/tools.ts';
 
 const KEY = `0x${'0'.repeat(60)}beef`;
 const SOP = (instance: number) => uid('instance', 'receipt', 'CT', 1, instance);
@@ -57,6 +63,25 @@ function remembered(rpc: Rpc): Rpc {
     answers.set(name, answer);
     return answer;
   };
+}
+
+/** The verifier's modules as a browser gets them, and the node behind the same origin. */
+async function serveVerifier(t: Test, rpc: Rpc): Promise<string> {
+  const server = createServer(async (request, response) => {
+    const path = new URL(request.url ?? '/', 'http://x').pathname;
+    if (path === '/rpc') {
+      const { method, params } = (await json(request)) as { method: string; params: unknown[] };
+      response.setHeader('content-type', 'application/json').end(JSON.stringify({ result: await rpc(method, params) }));
+    } else if (/^\/src\/(proof|kernel)\/[\w-]+\.ts$/.test(path)) {
+      const source = await readFile(join(projectRoot, path), 'utf8');
+      response.setHeader('content-type', 'text/javascript').end(stripTypeScriptTypes(source));
+    } else {
+      response.setHeader('content-type', 'text/html').end('<!doctype html><title>verify</title>');
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
 test('receipts prove instances, versions and studies, with no bridge left', async (t) => {
@@ -132,6 +157,24 @@ test('receipts prove instances, versions and studies, with no bridge left', asyn
   t.match(await verify(folder, '--receipt', at.receipt as string, '--rpc', 'http://127.0.0.1:1'), { code: 2 });
 
   const node = remembered(httpRpc(rpc));
+  await t.test('a browser verifies', { skip: skipWithout('chromium') }, async (t) => {
+    const url = await serveVerifier(t, node);
+    const browser = await startBrowser();
+    t.teardown(() => browser.close());
+    const page = await browser.newPage();
+    await page.goto(url);
+    const script = `async ({ receipt, bytes }) => {
+      const { httpRpc, verifyReceipt } = await import('/src/proof/verify.ts');
+      const file = Uint8Array.from(bytes);
+      const rpc = httpRpc('/rpc');
+      const { verified, steps } = await verifyReceipt(receipt, { file, rpc });
+      file[7] ^= 1;
+      return { verified, steps: steps.length, flipped: (await verifyReceipt(receipt, { file, rpc })).verified };
+    }`;
+    const outcome = await page.evaluate(`(${script})(${JSON.stringify({ receipt, bytes: [...renamed] })})`);
+    t.strictSame(outcome, { verified: true, steps: 10, flipped: false });
+  });
+
   await t.test('any flipped bit of the file is found', async (t) => {
     const missed: number[] = [];
     for (let at = 0; at < renamed.length; at++) {
