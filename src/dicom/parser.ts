@@ -7,6 +7,7 @@ import { FragmentParser } from './fragment-parser.ts';
 import type { Fragments } from './fragments.ts';
 import type { ExtendedOffsets, NativePixels } from './frames.ts';
 import { HeaderBuilder, type HeaderLimits } from './header-builder.ts';
+import { isIdentified } from './identity.ts';
 import { implicitVR, noteCreator } from './implicit-vr.ts';
 import { decodeElement, type ValueContext } from './json.ts';
 import { childLevel, type Level, ordered, rootLevel } from './level.ts';
@@ -29,9 +30,6 @@ const SQ = vrNamed('SQ');
 const MAX_OPEN = 1_000_000;
 /** An Extended Offset Table beyond this belongs to more frames than are followed. */
 const MAX_EXTENDED_TABLE = 8 << 20;
-
-/** Attributes without which an instance cannot be identified. */
-export const IDENTITY_TAGS = ['00080016', '00080018', '0020000D', '0020000E'] as const;
 
 /**
  * Parses the elements of a data set (PS3.5 §7) from a window that moves over the stream. It takes what is complete and says
@@ -86,11 +84,6 @@ export class DatasetParser implements ValueContext {
   /** No sequence or fragment is open. */
   get atRoot(): boolean {
     return this.#top === this.root && !this.#fragmentParser;
-  }
-
-  /** True where all that identifies the instance has been read. */
-  get identified(): boolean {
-    return IDENTITY_TAGS.every((tag) => this.root.dataset[tag]?.Value?.[0] !== undefined);
   }
 
   /**
@@ -391,7 +384,7 @@ export class DatasetParser implements ValueContext {
       this.skip = this.#top.end - (base + pos);
       return pos;
     }
-    if (!this.identified)
+    if (!isIdentified(this.root.dataset))
       throw new DagpacsError('malformed-dataset', 'The data set cannot be parsed', { attribute: 'DataSet', rule });
     this.#warnings.dataset(`${rule}: what follows is not in the header`);
     this.skip = Number.POSITIVE_INFINITY;
