@@ -27,7 +27,7 @@ const EXTENDED_OFFSETS = 0x7fe00001;
 const EXTENDED_LENGTHS = 0x7fe00002;
 const SQ = vrNamed('SQ');
 /** Open sequences at once, at most. */
-const MAX_OPEN = 1_000_000;
+const MAX_OPEN = 100_000;
 /** An Extended Offset Table beyond this belongs to more frames than are followed. */
 const MAX_EXTENDED_TABLE = 8 << 20;
 
@@ -355,7 +355,7 @@ export class DatasetParser implements ValueContext {
     if (item.depth > MAX_OPEN)
       throw new DagpacsError('malformed-dataset', 'The data set cannot be parsed', {
         attribute: 'DataSet',
-        rule: 'Sequences are nested more than a million deep (PS3.5 §7.5)',
+        rule: 'Sequences are nested more than 100,000 deep (PS3.5 §7.5)',
       });
     this.#builder.keepItem(level, item);
     this.#top = item;
