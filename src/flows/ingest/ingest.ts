@@ -1,5 +1,6 @@
 import { zstdCompressSync } from 'node:zlib';
 import { wrapKey } from '../../crypto/key-wrap.ts';
+import { stringifyHeader } from '../../dicom/json.ts';
 import type { Scan } from '../../dicom/model.ts';
 import { Scanner } from '../../dicom/scan.ts';
 import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
@@ -104,7 +105,7 @@ export function createIngest(options: IngestOptions, modules: IngestModules): In
     const { scan, sha256, placement, receivedAt, receivedFrom } = arrived;
     const study = secretsOf(await vault.ensure(scan.studyInstanceUID));
     const { header: dataset, frames, bulk, warnings, ...identity } = scan;
-    const header = zstdCompressSync(JSON.stringify(dataset));
+    const header = zstdCompressSync(stringifyHeader(dataset));
     // No await from here to the queue: blocks and node go to the disk in one write, and one sync covers them.
     const placed = placement.place();
     const object = placed.root;
