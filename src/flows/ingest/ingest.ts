@@ -52,7 +52,8 @@ export function createIngest(options: IngestOptions, modules: IngestModules): In
   const turns = new Turns();
 
   return async function ingest(received: Received): Promise<Accepted | Refused> {
-    const scanner = new Scanner();
+    // Old archives hold data sets without preamble and meta group: one that can be identified is kept as it is.
+    const scanner = new Scanner({ acceptWithoutPreamble: true });
     try {
       const busy = pushback();
       if (busy) throw busy;
