@@ -129,6 +129,8 @@ test('nesting costs neither stack nor time', async (t) => {
   );
   t.ok(scan.bulk['7FE00010'], 'what follows is read');
   t.ok((await outcome(Buffer.concat([identity, ...Array(depth).fill(open)]))).scan, 'never closed');
+  const endless = Buffer.concat([identity, ...Array(100_001).fill(open)]);
+  t.match(await outcome(endless, 5000), { code: 'malformed-dataset', rule: /nested/ }, 'but not without end');
 });
 
 test('limits of the header', async (t) => {
