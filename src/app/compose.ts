@@ -4,7 +4,7 @@ import { blockStoreDefaults } from '../adapters/blocks/options.ts';
 import { openPackStore } from '../adapters/blocks/pack-store.ts';
 import { openIndex } from '../adapters/index/sqlite.ts';
 import { openLedger } from '../adapters/ledger/ledger.ts';
-import { type LedgerOptions, ledgerDefaults } from '../adapters/ledger/options.ts';
+import { finalityByProfile, type LedgerOptions, ledgerDefaults } from '../adapters/ledger/options.ts';
 import type { SwarmOptions } from '../adapters/swarm/options.ts';
 import { openSwarm } from '../adapters/swarm/swarm.ts';
 import { openFileVault } from '../adapters/vault/file-vault.ts';
@@ -92,7 +92,10 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
     },
   );
   const serve = createServe({ blocks, vault, index });
-  const custody = createCustodyView({ outboxMax: config.DAGPACS_OUTBOX_MAX }, { blocks, index, ledger, swarm, vault });
+  const custody = createCustodyView(
+    { outboxMax: config.DAGPACS_OUTBOX_MAX },
+    { blocks, index, ledger, swarm, vault, problem: () => outbox.problem() },
+  );
 
   const dimse = await listening(
     'DAGPACS_DIMSE_PORT',
@@ -144,6 +147,7 @@ function ledgerOptions(config: Config): LedgerOptions {
   return {
     ...ledgerDefaults,
     directory: join(config.DAGPACS_DATA_DIR, 'chain'),
+    finalityDepth: finalityByProfile[config.DAGPACS_CHAIN_PROFILE],
     ...(config.DAGPACS_CHAIN_RPC === '' ? {} : { rpc: config.DAGPACS_CHAIN_RPC }),
     ...(config.DAGPACS_CHAIN_KEY === '' ? {} : { key: config.DAGPACS_CHAIN_KEY as Hex }),
     ...(config.DAGPACS_CHAIN_CONTRACT === '' ? {} : { contract: config.DAGPACS_CHAIN_CONTRACT as Hex }),

@@ -62,6 +62,11 @@ export const settings = {
     '',
     "an EVM node's JSON-RPC; unset: anvil as a child on a free port",
   ),
+  DAGPACS_CHAIN_PROFILE: setting(
+    z.enum(['anvil', 'clique', 'qbft', 'ethereum']),
+    'ethereum',
+    'how the chain of `DAGPACS_CHAIN_RPC` makes blocks final: `anvil` and `qbft` at once, `clique` after 12 blocks, `ethereum` by its `finalized` tag, or after 64',
+  ),
   DAGPACS_CHAIN_KEY: setting(
     z.union([z.literal(''), z.string().regex(/^0x[0-9a-fA-F]{64}$/, 'must be 0x and 64 hexadecimal digits')]),
     '',

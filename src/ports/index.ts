@@ -134,6 +134,8 @@ export interface Index {
   addTransaction(id: Hex, transaction: SignedTransaction): void;
   /** Sets or, with undefined, takes back (reorganisation) where a batch is anchored. */
   setAnchored(id: Hex, anchored: Anchored | undefined): void;
+  /** The same for many, in one transaction. */
+  setAllAnchored(changes: { id: Hex; anchored: Anchored | undefined }[]): void;
   setFinal(id: Hex, at: string): void;
   setReplicated(id: Hex, at: string): void;
 

@@ -51,11 +51,13 @@ export interface Ledger {
   find(batch: Hex): Promise<Anchored | undefined>;
   /** Our transaction count in mined blocks, and with what the node has pending. */
   nextNonce(): Promise<{ confirmed: number; pending: number }>;
-  /** Signs a transaction for `anchor` at our next free nonce. */
-  sign(anchor: Anchor): Promise<SignedTransaction>;
+  /** Signs a transaction for `anchor` at our next free nonce, or in the place of `replaces`, with a higher fee than that. */
+  sign(anchor: Anchor, replaces?: SignedTransaction): Promise<SignedTransaction>;
   /** Hands a signed transaction to the node; a node that has it already is success. */
   broadcast(transaction: SignedTransaction): Promise<void>;
-  /** The highest block that the chain's profile calls final, with `hash` to compare an anchor's block with. */
-  finalized(): Promise<{ number: number; hashOf(number: number): Promise<Hex | undefined> }>;
+  /** The hash of a block on the chain as it is now; undefined where the chain is not that long. */
+  hashAt(block: number): Promise<Hex | undefined>;
+  /** The highest block that the chain's profile calls final. */
+  finalized(): Promise<number>;
   close(): Promise<void>;
 }

@@ -60,6 +60,10 @@ export function openIndex(options: IndexOptions): Index {
 
     addTransaction: (id, transaction) => queue.now(() => batches.addTransaction(id, transaction), true),
     setAnchored: (id, anchored) => queue.now(() => batches.setAnchored(id, anchored)),
+    setAllAnchored: (changes) =>
+      queue.now(() => {
+        for (const { id, anchored } of changes) batches.setAnchored(id, anchored);
+      }),
     setFinal: (id, at) => queue.now(() => batches.setFinal(id, at)),
     setReplicated: (id, at) => queue.now(() => batches.setReplicated(id, at)),
 

@@ -1,9 +1,9 @@
-import { encodeFunctionData, keccak256, type PrivateKeyAccount } from 'viem';
+import { encodeFunctionData, keccak256, type PrivateKeyAccount, parseTransaction } from 'viem';
 import { getTransactionCount } from 'viem/actions';
 import type { Anchor, SignedTransaction } from '../../ports/ledger.ts';
 import { abi } from './anchor-log.ts';
-import { feesOf } from './fees.ts';
-import { ask, type Node } from './node.ts';
+import { type Fees, feesOf, raisedFees } from './fees.ts';
+import { askNumber, type Node } from './node.ts';
 
 /**
  * Gas that an anchor may use. A formula, since asking the node would fail while the anchor before is not in a block yet.
@@ -11,6 +11,13 @@ import { ask, type Node } from './node.ts';
  */
 export function gasLimit(studies: number): bigint {
   return 130_000n + 3_600n * BigInt(studies);
+}
+
+/** What a signed transaction pays. */
+function feesIn(raw: SignedTransaction['raw']): Fees {
+  const { gasPrice, maxFeePerGas, maxPriorityFeePerGas } = parseTransaction(raw);
+  if (maxFeePerGas === undefined) return { type: 'legacy', gasPrice: gasPrice ?? 0n };
+  return { type: 'eip1559', maxFeePerGas, maxPriorityFeePerGas: maxPriorityFeePerGas ?? 0n };
 }
 
 /** Signs anchors for one account, and gives each a nonce of its own until the node knows it. */
@@ -31,15 +38,16 @@ export class AnchorSigner {
 
   /**
    * Signs a transaction for `anchor`. A batch that is signed again before it was sent keeps its nonce, so that of the two
-   * transactions only one can be mined.
+   * transactions only one can be mined; `replaces` gives its nonce to the new one, which pays more.
    * @throws DagpacsError `chain-unavailable`
    */
-  async sign(anchor: Anchor): Promise<SignedTransaction> {
-    const [pending, fees] = await Promise.all([
-      ask('our nonce', getTransactionCount(this.#node, { address: this.#account.address, blockTag: 'pending' })),
+  async sign(anchor: Anchor, replaces?: SignedTransaction): Promise<SignedTransaction> {
+    const [pending, asked] = await Promise.all([
+      askNumber('our nonce', getTransactionCount(this.#node, { address: this.#account.address, blockTag: 'pending' })),
       feesOf(this.#node),
     ]);
-    const nonce = this.#reserve(anchor.batch, pending);
+    const nonce = replaces?.nonce ?? this.#reserve(anchor.batch, pending);
+    const fees = replaces ? raisedFees(feesIn(replaces.raw), asked) : asked;
     const data = encodeFunctionData({
       abi,
       functionName: 'anchor',
@@ -61,7 +69,7 @@ export class AnchorSigner {
       data,
     });
     const hash = keccak256(raw);
-    this.#unsent.set(anchor.batch, { nonce, hash });
+    if (!replaces) this.#unsent.set(anchor.batch, { nonce, hash });
     return { nonce, hash, raw };
   }
 

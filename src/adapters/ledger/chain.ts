@@ -6,9 +6,9 @@ import type { Anchored, Hex, LedgerStatus, SignedTransaction } from '../../ports
 import { abi } from './anchor-log.ts';
 import { AnchorSigner } from './anchor-transaction.ts';
 import type { Anvil } from './anvil.ts';
-import { contractOn } from './deploy.ts';
+import { contractOn, isAnchorLog } from './deploy.ts';
 import { accountOf } from './key.ts';
-import { ask, type Node, nodeAt, reasonOf, refusalOf } from './node.ts';
+import { ask, askNumber, type Node, nodeAt, reasonOf, refusalOf } from './node.ts';
 import type { LedgerOptions } from './options.ts';
 
 /** Ether that our account gets on the child anvil, and below which it gets it again. */
@@ -24,23 +24,26 @@ export class Chain {
   readonly #node: Node;
   readonly #account: PrivateKeyAccount;
   readonly #anvil: Anvil | undefined;
-  readonly #finalityDepth: number | undefined;
+  readonly #genesis: Hex;
+  readonly #options: LedgerOptions;
   readonly #signer: AnchorSigner;
 
   private constructor(
     node: Node,
     account: PrivateKeyAccount,
     chainId: number,
+    genesis: Hex,
     contract: Hex,
     anvil: Anvil | undefined,
-    finalityDepth: number | undefined,
+    options: LedgerOptions,
   ) {
     this.#node = node;
+    this.#genesis = genesis;
     this.#account = account;
     this.chainId = chainId;
     this.contract = contract;
     this.#anvil = anvil;
-    this.#finalityDepth = finalityDepth;
+    this.#options = options;
     this.#signer = new AnchorSigner(node, account, chainId, contract);
   }
 
@@ -58,7 +61,7 @@ export class Chain {
     const node = nodeAt(url, options.callTimeoutMs, signal);
     const account = await accountOf(options.directory, options.key);
     const [chainId, genesis] = await Promise.all([
-      ask('the chain id', getChainId(node)),
+      askNumber('the chain id', getChainId(node)),
       ask('the first block', getBlock(node, { blockNumber: 0n })),
     ]);
     if (anvil) await fund(node, account.address);
@@ -68,7 +71,7 @@ export class Chain {
       anvil.touch();
       await anvil.save();
     }
-    const chain = new Chain(node, account, chainId, contract, anvil, options.finalityDepth);
+    const chain = new Chain(node, account, chainId, genesis.hash, contract, anvil, options);
     if (!(await chain.#isMember()))
       throw new DagpacsError('chain-mismatch', 'our account is not a member of the contract');
     return chain;
@@ -77,13 +80,36 @@ export class Chain {
   /** As in the port; `unreachable` while the node does not answer. */
   async status(): Promise<LedgerStatus> {
     const known = { chainId: this.chainId, contract: this.contract, sender: this.#sender };
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => late.reject(new Late()), this.#options.statusTimeoutMs);
     try {
-      const { number, hash, timestamp } = await getBlock(this.#node, { blockTag: 'latest' });
-      const head = { number: Number(number), hash, time: isoTime(timestamp) };
-      return { state: 'connected', ...known, head };
+      const { number, hash, timestamp } = await Promise.race([getBlock(this.#node), late.promise]);
+      if (!hash || typeof number !== 'bigint' || typeof timestamp !== 'bigint') {
+        return { state: 'unreachable', ...known, reason: 'the node answers nonsense' };
+      }
+      return { state: 'connected', ...known, head: { number: Number(number), hash, time: isoTime(timestamp) } };
     } catch (error) {
-      return { state: 'unreachable', ...known, reason: reasonOf(error) };
+      const reason = error instanceof Late ? 'the node does not answer in time' : reasonOf(error);
+      return { state: 'unreachable', ...known, reason };
+    } finally {
+      clearTimeout(timer);
     }
+  }
+
+  /**
+   * Looks again whether the node is on the chain that we connected to, with the contract on it: a node may be created anew,
+   * or its address given to another, while we are connected.
+   * @throws DagpacsError `chain-mismatch`, `chain-unavailable`
+   */
+  async identify(): Promise<void> {
+    const [chainId, genesis, code] = await Promise.all([
+      askNumber('the chain id', getChainId(this.#node)),
+      this.hashAt(0),
+      isAnchorLog(this.#node, this.contract),
+    ]);
+    if (chainId !== this.chainId || genesis !== this.#genesis)
+      throw new DagpacsError('chain-mismatch', 'the node is on another chain than before');
+    if (!code) throw new DagpacsError('chain-mismatch', 'the contract is gone from the chain');
   }
 
   async next(): Promise<{ sequence: number; previousRoot: Hex }> {
@@ -116,7 +142,7 @@ export class Chain {
 
   async nextNonce(): Promise<{ confirmed: number; pending: number }> {
     const count = (blockTag: 'latest' | 'pending') =>
-      ask('our nonce', getTransactionCount(this.#node, { address: this.#sender, blockTag }));
+      askNumber('our nonce', getTransactionCount(this.#node, { address: this.#sender, blockTag }));
     const [confirmed, pending] = await Promise.all([count('latest'), count('pending')]);
     return { confirmed, pending };
   }
@@ -134,25 +160,11 @@ export class Chain {
     this.#anvil?.touch();
   }
 
-  async finalized(): Promise<{ number: number; hashOf(number: number): Promise<Hex | undefined> }> {
-    const number = await this.#finalHeight();
-    return { number, hashOf: (height) => this.#hashOf(height) };
-  }
-
-  get #sender(): Hex {
-    return this.#account.address.toLowerCase() as Hex;
-  }
-
-  #isMember(): Promise<boolean> {
-    return this.#view(
-      readContract(this.#node, { abi, address: this.contract, functionName: 'isMember', args: [this.#sender] }),
-    );
-  }
-
   /** On the child anvil nothing is reorganised, and what is on disk is final. */
-  async #finalHeight(): Promise<number> {
+  async finalized(): Promise<number> {
     if (this.#anvil) return this.#anvil.durable();
-    if (this.#finalityDepth === undefined) {
+    const depth = this.#options.finalityDepth;
+    if (depth === undefined) {
       try {
         const { number } = await getBlock(this.#node, { blockTag: 'finalized' });
         return Number(number);
@@ -163,11 +175,21 @@ export class Chain {
       }
     }
     const head = await ask('the head', getBlock(this.#node, { blockTag: 'latest' }));
-    return Math.max(0, Number(head.number) - (this.#finalityDepth ?? FALLBACK_DEPTH));
+    return Math.max(0, Number(head.number) - (depth ?? FALLBACK_DEPTH));
   }
 
-  async #hashOf(height: number): Promise<Hex | undefined> {
+  async hashAt(height: number): Promise<Hex | undefined> {
     return (await this.#blockAt(BigInt(height)))?.hash ?? undefined;
+  }
+
+  get #sender(): Hex {
+    return this.#account.address.toLowerCase() as Hex;
+  }
+
+  #isMember(): Promise<boolean> {
+    return this.#view(
+      readContract(this.#node, { abi, address: this.contract, functionName: 'isMember', args: [this.#sender] }),
+    );
   }
 
   /** The block's header, or null where the chain is not that long. */
@@ -195,6 +217,8 @@ export class Chain {
     }
   }
 }
+
+class Late extends Error {}
 
 async function fund(node: Node, address: Hex): Promise<void> {
   if ((await ask('our balance', getBalance(node, { address }))) >= ALLOWANCE / 2n) return;

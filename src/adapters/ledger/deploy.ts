@@ -8,7 +8,7 @@ import type { Hex } from '../../ports/ledger.ts';
 import { bytecode, codeHash } from './anchor-log.ts';
 import { readIfThere, writeDurably } from './durable-file.ts';
 import { feesOf } from './fees.ts';
-import { ask, type Node, refusalOf } from './node.ts';
+import { ask, askNumber, type Node, refusalOf } from './node.ts';
 import type { LedgerOptions } from './options.ts';
 
 /** What is remembered of the chain that this data directory is anchored on: `deployment.json`. */
@@ -68,7 +68,8 @@ export async function contractOn(
   return deployed;
 }
 
-async function isAnchorLog(node: Node, address: Hex): Promise<boolean> {
+/** Whether the code at an address is AnchorLog's. @throws DagpacsError `chain-unavailable` */
+export async function isAnchorLog(node: Node, address: Hex): Promise<boolean> {
   const code = await ask('the contract’s code', getCode(node, { address }));
   return code !== undefined && keccak256(code) === codeHash;
 }
@@ -77,7 +78,10 @@ async function deploy(place: Place, options: Pick<LedgerOptions, 'members' | 'ca
   const { node, account, chainId, signal } = place;
   const members = options.members ?? [account.address];
   const data = concatHex([bytecode, encodeAbiParameters([{ type: 'address[]' }], [members])]);
-  const nonce = await ask('our nonce', getTransactionCount(node, { address: account.address, blockTag: 'pending' }));
+  const nonce = await askNumber(
+    'our nonce',
+    getTransactionCount(node, { address: account.address, blockTag: 'pending' }),
+  );
   const fees = await feesOf(node);
   const raw = await account.signTransaction({ ...fees, chainId, nonce, gas: GAS_LIMIT, data });
   const hash = await ask('deploying the contract', sendRawTransaction(node, { serializedTransaction: raw }));

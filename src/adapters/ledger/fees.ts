@@ -20,6 +20,27 @@ export async function feesOf(node: Node): Promise<Fees> {
   return { type: 'eip1559', maxFeePerGas: 2n * base + tip, maxPriorityFeePerGas: tip };
 }
 
+/** Nodes take another transaction at the same nonce from 10 % more on. */
+const RAISE = { numerator: 5n, denominator: 4n };
+
+/** What to pay so that a transaction takes the place of one that paid `before`: a quarter more, and what is asked now. */
+export function raisedFees(before: Fees, now: Fees): Fees {
+  const raise = (fee: bigint) => (fee * RAISE.numerator) / RAISE.denominator + 1n;
+  const most = (a: bigint, b: bigint) => (a > b ? a : b);
+  if (now.type === 'legacy') {
+    const paid = before.type === 'legacy' ? before.gasPrice : before.maxFeePerGas;
+    return { type: 'legacy', gasPrice: most(raise(paid), now.gasPrice) };
+  }
+  const [paid, tip] =
+    before.type === 'legacy' ? [before.gasPrice, before.gasPrice] : [before.maxFeePerGas, before.maxPriorityFeePerGas];
+  const maxPriorityFeePerGas = most(raise(tip), now.maxPriorityFeePerGas);
+  return {
+    type: 'eip1559',
+    maxFeePerGas: most(most(raise(paid), now.maxFeePerGas), maxPriorityFeePerGas),
+    maxPriorityFeePerGas,
+  };
+}
+
 /** What the node suggests as a tip; some nodes know no such call, and then the gas price tells. */
 async function suggestedTip(node: Node, fallback: bigint): Promise<bigint> {
   try {

@@ -21,15 +21,18 @@ export function openLedger(options: LedgerOptions, log: Log): Ledger & { readonl
 
   /** Connects, and resolves when the connection is lost or we close. */
   const connect = async () => {
+    const here = new AbortController();
     try {
       if (!options.rpc) anvil = await startAnvil(options, log);
       // Loaded here, so that opening stays cheap: viem takes 0.15 s.
       const { Chain } = await import('./chain.ts');
       chain = await Chain.connect(options.rpc ?? (anvil as Anvil).url, anvil, options, log, closing.signal);
       log.info('chain-connected', { chainId: chain.chainId, contract: chain.contract });
-      await Promise.race([aborted(closing.signal), anvil?.exited ?? new Promise(() => undefined)]);
+      const ended = anvil?.exited ?? new Promise(() => undefined);
+      await Promise.race([aborted(closing.signal), ended, watch(chain, options.identityCheckMs, here.signal)]);
       if (!closing.signal.aborted) throw new DagpacsError('chain-unavailable', 'anvil has ended');
     } finally {
+      here.abort();
       chain = undefined;
       await anvil?.stop();
       anvil = undefined;
@@ -66,8 +69,9 @@ export function openLedger(options: LedgerOptions, log: Log): Ledger & { readonl
     next: async () => up().next(),
     find: async (batch: Hex) => up().find(batch),
     nextNonce: async () => up().nextNonce(),
-    sign: async (anchor) => up().sign(anchor),
+    sign: async (...args) => up().sign(...args),
     broadcast: async (transaction) => up().broadcast(transaction),
+    hashAt: async (block) => up().hashAt(block),
     finalized: async () => up().finalized(),
     async close() {
       absent = { state: 'unreachable', reason: 'closed' };
@@ -75,6 +79,18 @@ export function openLedger(options: LedgerOptions, log: Log): Ledger & { readonl
       await running;
     },
   };
+}
+
+/** Rejects when the node turns out to be on another chain; that it cannot be asked says nothing. */
+async function watch(chain: Chain, pause: number, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await delay(pause, undefined, { signal }).catch(() => undefined);
+    try {
+      if (!signal.aborted) await chain.identify();
+    } catch (error) {
+      if (isDagpacsError(error, 'chain-mismatch')) throw error;
+    }
+  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -26,6 +26,13 @@ export async function ask<T>(what: string, call: Promise<T>): Promise<T> {
   }
 }
 
+/** {@link ask} for a number: nodes that answer nonsense must not become a nonce. */
+export async function askNumber(what: string, call: Promise<number>): Promise<number> {
+  const number = await ask(what, call);
+  if (Number.isSafeInteger(number) && number >= 0) return number;
+  throw new DagpacsError('chain-unavailable', `${what}: the node answers nonsense`);
+}
+
 /** The node's own words where it answered; else what kind of failure it was. */
 export function reasonOf(error: unknown): string {
   const refusal = refusalOf(error);

@@ -16,11 +16,15 @@ export interface LedgerOptions {
    * Blocks after which a block is final on an outside chain. Unset: what the node calls `finalized`, and 64 on a chain
    * without such a thing.
    */
-  finalityDepth?: number;
+  finalityDepth?: number | undefined;
   /** The anvil binary. Unset: the one of npm's @foundry-rs/anvil. */
   anvil?: string;
   /** Until a call to the node fails. */
   callTimeoutMs: number;
+  /** Until a node that is asked for its head counts as unreachable. */
+  statusTimeoutMs: number;
+  /** Between two looks at whether the node is still on the chain with our contract. */
+  identityCheckMs: number;
   /** From a block of the child anvil's to its state on disk, at least: what a crash can take back. */
   stateIntervalMs: number;
   /** Between attempts to connect: the first, and the most it doubles up to. */
@@ -30,7 +34,20 @@ export interface LedgerOptions {
 
 export const ledgerDefaults = {
   callTimeoutMs: 10_000,
+  statusTimeoutMs: 3000,
+  identityCheckMs: 5000,
   stateIntervalMs: 500,
   retryMinMs: 250,
   retryMaxMs: 30_000,
 } satisfies Partial<LedgerOptions>;
+
+/**
+ * How chains of a kind make blocks final: {@link LedgerOptions.finalityDepth}. A QBFT block is final when it is there; a
+ * Clique block when more than half of the signers built upon it, which 12 blocks are for up to 23 signers.
+ */
+export const finalityByProfile = {
+  anvil: 0,
+  clique: 12,
+  qbft: 0,
+  ethereum: undefined,
+} satisfies Record<string, LedgerOptions['finalityDepth']>;

@@ -8,13 +8,15 @@ import type { Swarm } from '../../ports/swarm.ts';
 import type { Vault } from '../../ports/vault.ts';
 import { type CommitRecord, closeBatch } from './close-batch.ts';
 import { replicateNext } from './replicate.ts';
-import { sendBatches, settleFinality } from './send.ts';
+import { Sender, settleFinality } from './send.ts';
 
 export interface OutboxOptions {
   /** Versions that close a batch. */
   maxBatch: number;
   /** Milliseconds after which the oldest version closes one. */
   maxAgeMs: number;
+  /** Milliseconds after which a transaction that blocks pass by is sent again with a higher fee. */
+  stuckAfterMs?: number;
 }
 
 export interface OutboxModules {
@@ -30,18 +32,24 @@ export interface OutboxModules {
 export interface Outbox {
   /** A version was stored. */
   notify(): void;
+  /** Why anchoring does not go on, in words; undefined while it does, or while the chain is not connected. */
+  problem(): string | undefined;
   /** Closes the last batch and ends; what is not sent yet is sent after the next start. */
   stop(): Promise<void>;
 }
 
+const STUCK_AFTER_MS = 30_000;
 const FINALITY_POLL_MS = 1000;
 
 /**
  * What happens to a stored instance after its sender was answered: batches are closed, and then anchored and replicated,
  * each in its own loop, so that none waits for another.
  */
-export function startOutbox({ maxBatch, maxAgeMs }: OutboxOptions, modules: OutboxModules): Outbox {
+export function startOutbox(options: OutboxOptions, modules: OutboxModules): Outbox {
+  const { maxBatch, maxAgeMs, stuckAfterMs = STUCK_AFTER_MS } = options;
   const { index, ledger, swarm, log } = modules;
+  const sender = new Sender({ stuckAfterMs }, { index, ledger, log });
+  let problem: string | undefined;
   const failed = (event: string) => (error: unknown, retryInMs: number) => {
     const fields = isDagpacsError(error) ? { code: error.code, reason: error.message } : { reason: String(error) };
     log.warn(event, { ...fields, retryInMs });
@@ -50,11 +58,15 @@ export function startOutbox({ maxBatch, maxAgeMs }: OutboxOptions, modules: Outb
   const sending = startLoop({
     async round() {
       if ((await ledger.status()).state !== 'connected') return false;
-      const anchored = await sendBatches({ index, ledger, log });
+      const anchored = await sender.round();
+      problem = undefined;
       return anchored > 0 && index.unfinished('anchor', 1).length > 0;
     },
     idleMs: FINALITY_POLL_MS,
-    onFailure: failed('anchoring-failed'),
+    onFailure(error, retryInMs) {
+      problem = isDagpacsError(error) ? error.message : 'an unexpected failure';
+      failed('anchoring-failed')(error, retryInMs);
+    },
   });
 
   const finality = startLoop({
@@ -98,6 +110,7 @@ export function startOutbox({ maxBatch, maxAgeMs }: OutboxOptions, modules: Outb
       waiting = 0;
       closing.wake();
     },
+    problem: () => problem,
     async stop() {
       await closing.stop();
       await Promise.all([sending.stop(), finality.stop(), replicating.stop()]);

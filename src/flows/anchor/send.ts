@@ -1,8 +1,15 @@
+import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import { sleep } from '../../kernel/loop.ts';
 import type { Batch, Index } from '../../ports/index.ts';
-import type { Anchor, Ledger, SignedTransaction } from '../../ports/ledger.ts';
+import type { Anchor, Hex, Ledger, SignedTransaction } from '../../ports/ledger.ts';
 import { rememberChain } from '../objects/chain-identity.ts';
+import { followChain } from './follow.ts';
+
+export interface SendOptions {
+  /** Milliseconds after which a transaction that blocks pass by is sent again with a higher fee. */
+  stuckAfterMs: number;
+}
 
 export interface SendModules {
   index: Index;
@@ -14,84 +21,133 @@ export interface SendModules {
 const WINDOW = 16;
 /** A development chain mines within milliseconds; a chain with a block time is looked at again in the next round. */
 const SETTLE_AFTER_MS = [5, 25, 100];
+/** Blocks that must have passed by a transaction before its fee is to blame. */
+const STUCK_BLOCKS = 3;
+/** A node that says to have a transaction is given it again after this, since it may have lost it. */
+const REPEAT_MS = 15_000;
+const NO_ROOT: Hex = `0x${'0'.repeat(64)}`;
+
+/** What we know of a transaction that was handed to the node. */
+interface Sent {
+  firstAt: number;
+  lastAt: number;
+  /** The head then. */
+  head: number;
+}
 
 /**
- * One round of the outbox, the only writer of transactions: brings the chain to the index's last batch. What the contract
- * says is the truth: a batch that it has is never sent again, one that it lost (a reorganisation, a development chain that
- * came back older) is sent again.
- * @returns how many batches are newly anchored
- * @throws DagpacsError `chain-unavailable`, `chain-mismatch`
+ * The outbox's only writer of transactions. A round brings the chain to the index's last batch. What the contract says is
+ * the truth: a batch that it has is never sent again, one that it lost (a reorganisation, a development chain that came back
+ * older) is sent again, as the same signed transaction while its nonce is free.
  */
-export async function sendBatches({ index, ledger, log }: SendModules): Promise<number> {
-  const next = await ledger.next();
-  rememberChain(index, await ledger.status());
-  const last = index.lastBatch();
-  if (!last) return 0;
-  takeBackLost(next.sequence, { index, log });
-  const batches = index.unfinished('anchor', WINDOW);
-  for (const batch of batches) {
-    if (batch.sequence >= next.sequence) await send(batch, { index, ledger });
-  }
-  let open = batches;
-  for (const pause of SETTLE_AFTER_MS) {
-    if (open.length === 0) break;
-    await sleep(pause);
-    open = await settle(open, { index, ledger });
-  }
-  return batches.length - open.length;
-}
+export class Sender {
+  readonly #options: SendOptions;
+  readonly #modules: SendModules;
+  readonly #sent = new Map<Hex, Sent>();
 
-/** Batches that the index calls anchored, but the contract does not know (any more), wait again. */
-function takeBackLost(expected: number, { index, log }: { index: Index; log: Log }): void {
-  let lost = 0;
-  for (let before: number | undefined; ; ) {
-    const page = index.batches(100, before);
-    for (const batch of page) {
-      if (batch.sequence < expected) {
-        if (lost > 0) log.warn('anchors-lost-by-the-chain', { batches: lost });
-        return;
+  constructor(options: SendOptions, modules: SendModules) {
+    this.#options = options;
+    this.#modules = modules;
+  }
+
+  /**
+   * @returns how many batches are newly anchored
+   * @throws DagpacsError `chain-unavailable`, `chain-mismatch`
+   */
+  async round(): Promise<number> {
+    const { index, ledger } = this.#modules;
+    await followChain(this.#modules);
+    const [next, status] = await Promise.all([ledger.next(), ledger.status()]);
+    rememberChain(index, status);
+    const batches = index.unfinished('anchor', WINDOW);
+    refuseForeignAnchors(next, index);
+    const [oldest] = batches;
+    // Else the chain moved on or back since it was followed: the next round knows.
+    if (oldest && oldest.sequence <= next.sequence) {
+      const nonces = await ledger.nextNonce();
+      for (const batch of batches) {
+        if (batch.sequence >= next.sequence) await this.#send(batch, nonces, status.head?.number ?? 0);
       }
-      if (!batch.anchored) continue;
-      index.setAnchored(batch.id, undefined);
-      lost += 1;
     }
-    before = page.at(-1)?.sequence;
-    if (before === undefined || before === 0) break;
+    let open = batches;
+    for (const pause of SETTLE_AFTER_MS) {
+      if (open.length === 0) break;
+      await sleep(pause);
+      open = await this.#settle(open);
+    }
+    return batches.length - open.length;
   }
-  if (lost > 0) log.warn('anchors-lost-by-the-chain', { batches: lost });
+
+  /** Sends a transaction that was kept, or signs, keeps and sends one. */
+  async #send(batch: Batch, nonces: { confirmed: number; pending: number }, head: number): Promise<void> {
+    const { index, ledger, log } = this.#modules;
+    const kept = batch.transactions.at(-1);
+    if (kept && kept.nonce < nonces.confirmed) {
+      if (await ledger.find(batch.id)) return;
+      log.warn('transaction-without-effect', { sequence: batch.sequence, nonce: kept.nonce });
+    } else if (kept && this.#isStuck(kept, head)) {
+      const transaction = await ledger.sign(anchorOf(batch), kept);
+      index.addTransaction(batch.id, transaction);
+      log.warn('transaction-replaced', { sequence: batch.sequence, nonce: kept.nonce });
+      return this.#broadcast(transaction, head);
+    } else if (kept && kept.nonce <= nonces.pending) {
+      const sent = this.#sent.get(kept.hash);
+      if (sent && kept.nonce < nonces.pending && Date.now() - sent.lastAt < REPEAT_MS) return;
+      if (kept.nonce === nonces.pending) nonces.pending += 1;
+      return this.#broadcast(kept, head);
+    }
+    const transaction = await ledger.sign(anchorOf(batch));
+    index.addTransaction(batch.id, transaction);
+    await this.#broadcast(transaction, head);
+    nonces.pending = Math.max(nonces.pending, transaction.nonce + 1);
+  }
+
+  async #broadcast(transaction: SignedTransaction, head: number): Promise<void> {
+    const now = Date.now();
+    const { firstAt = now, head: first = head } = this.#sent.get(transaction.hash) ?? {};
+    this.#sent.set(transaction.hash, { firstAt, lastAt: now, head: first });
+    await this.#modules.ledger.broadcast(transaction);
+  }
+
+  #isStuck({ hash }: SignedTransaction, head: number): boolean {
+    const sent = this.#sent.get(hash);
+    return (
+      sent !== undefined && Date.now() - sent.firstAt >= this.#options.stuckAfterMs && head >= sent.head + STUCK_BLOCKS
+    );
+  }
+
+  /** @returns the batches that the chain does not show yet */
+  async #settle(batches: Batch[]): Promise<Batch[]> {
+    const { index, ledger } = this.#modules;
+    const open: Batch[] = [];
+    for (const batch of batches) {
+      const anchored = await ledger.find(batch.id);
+      if (!anchored) {
+        open.push(batch);
+        continue;
+      }
+      index.setAnchored(batch.id, anchored);
+      for (const { hash } of batch.transactions) this.#sent.delete(hash);
+    }
+    return open;
+  }
 }
 
-/** Sends a transaction that was kept, or signs, keeps and sends one. */
-async function send(batch: Batch, { index, ledger }: { index: Index; ledger: Ledger }): Promise<void> {
-  const kept = batch.transactions.at(-1);
-  if (kept && (await tryAgain(kept, ledger))) return;
-  const transaction = await ledger.sign(anchorOf(batch));
-  index.addTransaction(batch.id, transaction);
-  await ledger.broadcast(transaction);
-}
-
-/** A kept transaction may still be good; where its nonce was used by another, it is not. */
-async function tryAgain(kept: SignedTransaction, ledger: Ledger): Promise<boolean> {
-  const nonce = await ledger.nextNonce();
-  if (kept.nonce < nonce.confirmed) return false;
-  if (kept.nonce > nonce.pending) return false;
-  await ledger.broadcast(kept);
-  return true;
+/**
+ * The contract's last root must be one of ours. Where it is not, another bridge anchors with our key, or our data directory
+ * is an old copy: to send would fail for ever.
+ */
+function refuseForeignAnchors(next: { sequence: number; previousRoot: Hex }, index: Index): void {
+  if (next.sequence === 0 && next.previousRoot === NO_ROOT) return;
+  const [last] = index.batches(1, next.sequence);
+  if (last?.sequence === next.sequence - 1 && last.merkleRoot === next.previousRoot) return;
+  const rule = 'one key anchors for one data directory';
+  const message = 'the chain has anchors of our account that this data directory does not know';
+  throw new DagpacsError('chain-mismatch', message, { rule });
 }
 
 function anchorOf({ id, sequence, previousRoot, merkleRoot, count, studies }: Batch): Anchor {
   return { batch: id, sequence, previousRoot, merkleRoot, count, studies };
-}
-
-/** @returns the batches that the chain does not show yet */
-async function settle(batches: Batch[], { index, ledger }: { index: Index; ledger: Ledger }): Promise<Batch[]> {
-  const open: Batch[] = [];
-  for (const batch of batches) {
-    const anchored = await ledger.find(batch.id);
-    if (anchored) index.setAnchored(batch.id, anchored);
-    else open.push(batch);
-  }
-  return open;
 }
 
 /** Marks what the chain's profile calls final, and takes back an anchor whose block was replaced. */
@@ -100,8 +156,8 @@ export async function settleFinality({ index, ledger, log }: SendModules): Promi
   if (batches.length === 0) return;
   const finalized = await ledger.finalized();
   for (const { id, anchored } of batches) {
-    if (!anchored || anchored.blockNumber > finalized.number) continue;
-    if ((await finalized.hashOf(anchored.blockNumber)) === anchored.blockHash) {
+    if (!anchored || anchored.blockNumber > finalized) continue;
+    if ((await ledger.hashAt(anchored.blockNumber)) === anchored.blockHash) {
       index.setFinal(id, new Date().toISOString());
     } else {
       log.warn('anchor-block-replaced', { block: anchored.blockNumber });

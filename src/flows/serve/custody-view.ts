@@ -14,11 +14,13 @@ export interface CustodyModules {
   ledger: Ledger;
   swarm: Swarm;
   vault: Vault;
+  /** Why anchoring does not go on. */
+  problem(): string | undefined;
 }
 
 /** The answers of the `/custody` API, from the index and from what the parts say of themselves. */
 export function createCustodyView({ outboxMax }: { outboxMax: number }, modules: CustodyModules): CustodyView {
-  const { blocks, index, ledger, swarm } = modules;
+  const { blocks, index, ledger, swarm, problem } = modules;
   return {
     ...createReceipts(modules),
 
@@ -28,7 +30,12 @@ export function createCustodyView({ outboxMax }: { outboxMax: number }, modules:
       return {
         counts: { studies, series, instances, versions },
         stages,
-        outbox: { pending: index.pendingCount(), limit: outboxMax, oldest: index.pending(1).oldest ?? null },
+        outbox: {
+          pending: index.pendingCount(),
+          limit: outboxMax,
+          oldest: index.pending(1).oldest ?? null,
+          problem: problem() ?? null,
+        },
         chain,
         swarm: swarmStatus,
         disk: blocks.usage(),

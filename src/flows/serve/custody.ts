@@ -13,8 +13,8 @@ export interface CustodyStatus {
   counts: { studies: number; series: number; instances: number; versions: number };
   /** Versions per furthest stage. */
   stages: Record<Stage, number>;
-  /** Versions that are in no batch yet, and the limit at which new ones are pushed back. */
-  outbox: { pending: number; limit: number; oldest: string | null };
+  /** Versions that are in no batch yet, the limit at which new ones are pushed back, and why anchoring does not go on. */
+  outbox: { pending: number; limit: number; oldest: string | null; problem: string | null };
   chain: LedgerStatus;
   swarm: SwarmStatus;
   /** Bytes: of the block store, and free on its file system. */

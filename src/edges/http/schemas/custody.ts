@@ -13,7 +13,14 @@ const block = z.object({ number: count, hash: hex, time });
 const statusSchema = z.object({
   counts: z.object({ studies: count, series: count, instances: count, versions: count }),
   stages: z.record(stage, count).describe('versions per furthest stage'),
-  outbox: z.object({ pending: count, limit: count, oldest: time.nullable() }).describe('versions in no batch yet'),
+  outbox: z
+    .object({
+      pending: count,
+      limit: count,
+      oldest: time.nullable(),
+      problem: z.string().nullable().describe('why anchoring does not go on'),
+    })
+    .describe('versions in no batch yet'),
   chain: z.object({
     state: z.enum(['starting', 'connected', 'unreachable', 'mismatch']),
     chainId: z.int().exactOptional(),
