@@ -47,6 +47,8 @@ export type ErrorCode =
   | 'storage-failed'
   /** The chain cannot be reached or answers wrongly. */
   | 'chain-unavailable'
+  /** The chain's node refuses a transaction; the message has its words. */
+  | 'transaction-refused'
   /** The chain is not the one this data directory was anchored on, or its contract is missing. */
   | 'chain-mismatch'
   /** The IPFS node cannot be reached or answers wrongly. */

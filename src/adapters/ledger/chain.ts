@@ -154,7 +154,11 @@ export class Chain {
       await sendRawTransaction(this.#node, { serializedTransaction: raw });
     } catch (error) {
       // Nodes have many words for "I have that already"; whether it has it is the question.
-      if (!refusalOf(error) || !(await this.#knows(hash))) await ask('sending a transaction', Promise.reject(error));
+      const refusal = refusalOf(error);
+      if (!refusal) await ask('sending a transaction', Promise.reject(error));
+      if (!(await this.#knows(hash))) {
+        throw new DagpacsError('transaction-refused', `the node refuses a transaction: ${reasonOf(error)}`);
+      }
     }
     this.#signer.sent(hash);
     this.#anvil?.touch();

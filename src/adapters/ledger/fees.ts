@@ -1,4 +1,5 @@
 import { getBlock, getGasPrice } from 'viem/actions';
+import { DagpacsError } from '../../kernel/errors.ts';
 import { ask, type Node, refusalOf } from './node.ts';
 
 export type Fees =
@@ -23,20 +24,34 @@ export async function feesOf(node: Node): Promise<Fees> {
 /** Nodes take another transaction at the same nonce from 10 % more on. */
 const RAISE = { numerator: 5n, denominator: 4n };
 
-/** What to pay so that a transaction takes the place of one that paid `before`: a quarter more, and what is asked now. */
+/** A fee of so many times what the node asks is not what holds a transaction up. */
+const ENOUGH = 16n;
+
+/**
+ * What to pay so that a transaction takes the place of one that paid `before`: a quarter more, and what is asked now.
+ * @throws DagpacsError `transaction-refused` where the fee cannot be to blame, so that it does not rise without end
+ */
 export function raisedFees(before: Fees, now: Fees): Fees {
-  const raise = (fee: bigint) => (fee * RAISE.numerator) / RAISE.denominator + 1n;
+  const most = (fees: Fees) => (fees.type === 'legacy' ? fees.gasPrice : fees.maxFeePerGas);
+  if (most(before) > ENOUGH * most(now)) {
+    throw new DagpacsError('transaction-refused', 'a transaction is not mined, though it pays far more than is asked');
+  }
+  return raise(before, now);
+}
+
+function raise(before: Fees, now: Fees): Fees {
+  const more = (fee: bigint) => (fee * RAISE.numerator) / RAISE.denominator + 1n;
   const most = (a: bigint, b: bigint) => (a > b ? a : b);
   if (now.type === 'legacy') {
     const paid = before.type === 'legacy' ? before.gasPrice : before.maxFeePerGas;
-    return { type: 'legacy', gasPrice: most(raise(paid), now.gasPrice) };
+    return { type: 'legacy', gasPrice: most(more(paid), now.gasPrice) };
   }
   const [paid, tip] =
     before.type === 'legacy' ? [before.gasPrice, before.gasPrice] : [before.maxFeePerGas, before.maxPriorityFeePerGas];
-  const maxPriorityFeePerGas = most(raise(tip), now.maxPriorityFeePerGas);
+  const maxPriorityFeePerGas = most(more(tip), now.maxPriorityFeePerGas);
   return {
     type: 'eip1559',
-    maxFeePerGas: most(most(raise(paid), now.maxFeePerGas), maxPriorityFeePerGas),
+    maxFeePerGas: most(most(more(paid), now.maxFeePerGas), maxPriorityFeePerGas),
     maxPriorityFeePerGas,
   };
 }

@@ -41,6 +41,7 @@ const STATUS: Record<ErrorCode, number> = {
   'block-missing': PROCESSING_FAILURE,
   'block-damaged': PROCESSING_FAILURE,
   'chain-unavailable': PROCESSING_FAILURE,
+  'transaction-refused': PROCESSING_FAILURE,
   'chain-mismatch': PROCESSING_FAILURE,
   'swarm-unavailable': PROCESSING_FAILURE,
   'bad-setting': PROCESSING_FAILURE,

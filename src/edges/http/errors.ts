@@ -24,6 +24,7 @@ const STATUS: Record<ErrorCode, number> = {
   'block-damaged': 500,
   'storage-failed': 500,
   'chain-unavailable': 503,
+  'transaction-refused': 503,
   'chain-mismatch': 503,
   'swarm-unavailable': 503,
   'bad-setting': 500,

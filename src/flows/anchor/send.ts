@@ -1,4 +1,4 @@
-import { DagpacsError } from '../../kernel/errors.ts';
+import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import { sleep } from '../../kernel/loop.ts';
 import type { Batch, Index } from '../../ports/index.ts';
@@ -86,20 +86,32 @@ export class Sender {
       if (await ledger.find(batch.id)) return;
       log.warn('transaction-without-effect', { sequence: batch.sequence, nonce: kept.nonce });
     } else if (kept && this.#isStuck(kept, head)) {
-      const transaction = await ledger.sign(anchorOf(batch), kept);
-      index.addTransaction(batch.id, transaction);
-      log.warn('transaction-replaced', { sequence: batch.sequence, nonce: kept.nonce });
-      return this.#broadcast(transaction, head);
+      return this.#replace(batch, kept, head);
     } else if (kept && kept.nonce <= nonces.pending) {
       const sent = this.#sent.get(kept.hash);
       if (sent && kept.nonce < nonces.pending && Date.now() - sent.lastAt < REPEAT_MS) return;
       if (kept.nonce === nonces.pending) nonces.pending += 1;
-      return this.#broadcast(kept, head);
+      try {
+        return await this.#broadcast(kept, head);
+      } catch (error) {
+        // What was good when it was signed may be too cheap now.
+        if (!isDagpacsError(error, 'transaction-refused')) throw error;
+        return this.#replace(batch, kept, head);
+      }
     }
     const transaction = await ledger.sign(anchorOf(batch));
     index.addTransaction(batch.id, transaction);
     await this.#broadcast(transaction, head);
     nonces.pending = Math.max(nonces.pending, transaction.nonce + 1);
+  }
+
+  /** Sends a transaction with a higher fee at the nonce of one that was kept: of both, only one can be mined. */
+  async #replace(batch: Batch, kept: SignedTransaction, head: number): Promise<void> {
+    const { index, ledger, log } = this.#modules;
+    const transaction = await ledger.sign(anchorOf(batch), kept);
+    index.addTransaction(batch.id, transaction);
+    log.warn('transaction-replaced', { sequence: batch.sequence, nonce: kept.nonce });
+    await this.#broadcast(transaction, head);
   }
 
   async #broadcast(transaction: SignedTransaction, head: number): Promise<void> {
