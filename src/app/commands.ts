@@ -2,6 +2,7 @@ const USAGE = `Usage: dagpacs COMMAND
 
   serve      run the bridge until it is told to stop
   verify     check a receipt, and a file against it, with nothing but a node of the chain
+  vault      back up the keys, or restore them
   openapi    print the OpenAPI document
   help       print this
 `;
@@ -10,6 +11,7 @@ const USAGE = `Usage: dagpacs COMMAND
 export async function runCommand([command, ...rest]: string[]): Promise<number> {
   // Each command loads what it needs, so that a small one is quick.
   if (command === 'verify') return (await import('./verify-command.ts')).verifyCommand(rest);
+  if (command === 'vault') return (await import('./vault-command.ts')).vaultCommand(rest);
   if (rest.length > 0) return usage(`${command} takes no further argument`);
   switch (command) {
     case 'serve':

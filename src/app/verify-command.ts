@@ -3,11 +3,11 @@ import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { parseArgs } from 'node:util';
-import { DagpacsError } from '../kernel/errors.ts';
 import type { Hex } from '../proof/bytes.ts';
 import { STUDY_RECEIPT_TYPE } from '../proof/receipt.ts';
 import { verifyStudy } from '../proof/study.ts';
-import { type Expectations, httpRpc, RpcRefusal, type Verification, verifyReceipt } from '../proof/verify.ts';
+import { type Expectations, httpRpc, type Verification, verifyReceipt } from '../proof/verify.ts';
+import { NO, saying, UsageError } from './outcome.ts';
 
 const USAGE = `Usage: dagpacs verify --receipt FILE --rpc URL [--instance FILE] [--contract ADDRESS] [--institution ADDRESS]
 
@@ -20,39 +20,26 @@ const USAGE = `Usage: dagpacs verify --receipt FILE --rpc URL [--instance FILE] 
 Exit: 0 verified, 1 not verified, 2 could not be checked
 `;
 
-const NO = 1;
-const COULD_NOT = 2;
-
 /** `dagpacs verify`: needs no data directory, no settings and no bridge. @returns the exit code */
-export async function verifyCommand(args: string[]): Promise<number> {
-  let values: ReturnType<typeof parse>;
-  try {
-    values = parse(args);
-  } catch (error) {
-    return couldNot(`${(error as Error).message}\n\n${USAGE}`);
-  }
-  const { receipt: path, rpc: url, instance, help } = values;
-  if (help) {
-    process.stdout.write(USAGE);
-    return 0;
-  }
-  if (path === undefined || url === undefined || !URL.canParse(url))
-    return couldNot(`--receipt and --rpc are needed\n\n${USAGE}`);
-  try {
-    return await check(path, url, instance, expectations(values));
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (error instanceof DagpacsError || error instanceof RpcRefusal) return couldNot(error.message);
-    if (code !== undefined && /^E[A-Z]+$/.test(code)) return couldNot(`${(error as Error).message}`);
-    throw error;
-  }
+export function verifyCommand(args: string[]): Promise<number> {
+  return saying('dagpacs verify', USAGE, async () => {
+    const values = parse(args);
+    const { receipt, rpc, instance, help } = values;
+    if (help) {
+      process.stdout.write(USAGE);
+      return 0;
+    }
+    if (receipt === undefined || rpc === undefined || !URL.canParse(rpc))
+      throw new UsageError('--receipt and --rpc are needed');
+    return check(receipt, rpc, instance, expectations(values));
+  });
 }
 
 async function check(path: string, url: string, instance: string | undefined, expected: Expectations): Promise<number> {
   const receipt = parseJson(await readFile(path, 'utf8'));
   const rpc = httpRpc(url);
   const isStudy = (receipt as { type?: unknown } | undefined)?.type === STUDY_RECEIPT_TYPE;
-  if (isStudy && instance !== undefined) return couldNot('--instance goes with the receipt of an instance');
+  if (isStudy && instance !== undefined) throw new UsageError('--instance goes with the receipt of an instance');
   if (isStudy) {
     const answer = await verifyStudy(receipt, { rpc, ...expected });
     if (answer.later > 0) process.stdout.write(`  note  the study has ${answer.later} later anchors on the chain\n`);
@@ -103,9 +90,4 @@ function tell({ verified, steps }: Verification): number {
   for (const { step, ok, detail } of steps) process.stdout.write(`  ${ok ? 'ok  ' : 'FAIL'}  ${step}: ${detail}\n`);
   process.stdout.write(verified ? 'VERIFIED\n' : 'NOT VERIFIED\n');
   return verified ? 0 : NO;
-}
-
-function couldNot(reason: string): number {
-  process.stderr.write(`dagpacs verify: ${reason}\n`);
-  return COULD_NOT;
 }

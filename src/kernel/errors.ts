@@ -53,6 +53,8 @@ export type ErrorCode =
   | 'chain-mismatch'
   /** The IPFS node cannot be reached or answers wrongly. */
   | 'swarm-unavailable'
+  /** A backup that is damaged, of another passphrase, or at odds with what is there. */
+  | 'backup-refused'
   /** A setting has a value that its rule forbids, or the surroundings do not allow the bridge to start. */
   | 'bad-setting';
 

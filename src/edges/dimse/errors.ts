@@ -44,6 +44,7 @@ const STATUS: Record<ErrorCode, number> = {
   'transaction-refused': PROCESSING_FAILURE,
   'chain-mismatch': PROCESSING_FAILURE,
   'swarm-unavailable': PROCESSING_FAILURE,
+  'backup-refused': PROCESSING_FAILURE,
   'bad-setting': PROCESSING_FAILURE,
 };
 

@@ -27,6 +27,7 @@ const STATUS: Record<ErrorCode, number> = {
   'transaction-refused': 503,
   'chain-mismatch': 503,
   'swarm-unavailable': 503,
+  'backup-refused': 500,
   'bad-setting': 500,
 };
 

@@ -1,0 +1,62 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { test } from 'tap';
+import { openFileVault } from '../../src/adapters/vault/file-vault.ts';
+import { projectRoot } from '../fixtures/bridge.ts';
+import { tempFolder } from '../fixtures/temp.ts';
+
+/** Runs `dagpacs vault` with the passphrase on standard input. */
+async function vault(dataDir: string, passphrase: string, ...args: string[]) {
+  const child = spawn(process.execPath, [join(projectRoot, 'src/cli.ts'), 'vault', ...args, '--passphrase-file', '-'], {
+    cwd: dataDir,
+    env: { PATH: process.env.PATH, DAGPACS_DATA_DIR: dataDir },
+  });
+  child.stdin.on('error', () => undefined); // It may have ended without reading.
+  child.stdin.end(`${passphrase}\n`);
+  const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
+  return { code, stdout, stderr };
+}
+
+test('keys are backed up in one file, and restored whole or not at all', async (t) => {
+  const dataDir = await tempFolder(t);
+  const file = join(await tempFolder(t), 'keys.backup');
+  const held = await openFileVault({ directory: join(dataDir, 'vault') });
+  const studies = ['1.2.3', '1.2.4', '1.2.5'];
+  const keys = await Promise.all(studies.map((study) => held.ensure(study)));
+
+  t.match(await vault(dataDir, 'short', 'backup', '--out', file), { code: 2, stderr: /fewer than 8/ });
+  t.match(await vault(dataDir, 'correct horse', 'backup', '--out', file), { code: 0, stdout: /^4 keys/ });
+  t.equal((await stat(file)).mode & 0o777, 0o600);
+  const backup = await readFile(file);
+  for (const key of keys) t.notOk(backup.includes(Buffer.from(key)), 'no key is in the open');
+
+  const empty = await tempFolder(t);
+  t.match(await vault(empty, 'another horse', 'restore', '--from', file), { code: 1, stderr: /passphrase is wrong/ });
+  const step = Math.ceil(backup.length / 12);
+  for (let at = 0; at < backup.length; at += step) {
+    const damaged = Buffer.from(backup);
+    damaged[at] = (damaged[at] as number) ^ 1;
+    await writeFile(`${file}.damaged`, damaged);
+    t.match(await vault(empty, 'correct horse', 'restore', '--from', `${file}.damaged`), { code: 1 }, `byte ${at}`);
+  }
+  await writeFile(`${file}.damaged`, backup.subarray(0, -1));
+  t.match(await vault(empty, 'correct horse', 'restore', '--from', `${file}.damaged`), { code: 1 }, 'cut short');
+  t.notOk((await readdir(empty)).includes('vault'), 'nothing was written');
+  t.match(await vault(empty, 'correct horse', 'restore', '--from', `${file}.none`), { code: 2 });
+  t.match(await vault(empty, 'correct horse', 'restore'), { code: 2, stderr: /Usage/ });
+
+  t.match(await vault(empty, 'correct horse', 'restore', '--from', file), { code: 0, stdout: /^4 keys/ });
+  t.match(await vault(empty, 'correct horse', 'restore', '--from', file), { code: 0 }, 'again');
+  const restored = await openFileVault({ directory: join(empty, 'vault') });
+  for (const [i, study] of studies.entries()) t.same(await restored.find(study), keys[i]);
+
+  const other = await tempFolder(t);
+  await (await openFileVault({ directory: join(other, 'vault') })).ensure('1.2.3');
+  t.match(await vault(other, 'correct horse', 'restore', '--from', file), { code: 1, stderr: /keys of its own/ });
+  let count = 0;
+  for await (const _ of (await openFileVault({ directory: join(other, 'vault') })).all()) count += 1;
+  t.equal(count, 1, 'nothing was mixed in');
+});
