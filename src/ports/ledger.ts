@@ -49,6 +49,8 @@ export interface Ledger {
   next(): Promise<{ sequence: number; previousRoot: Hex }>;
   /** Where the batch is anchored on the chain as it is now, or undefined. */
   find(batch: Hex): Promise<Anchored | undefined>;
+  /** All anchors of our account, in the order of the chain. */
+  anchors(): AsyncIterable<{ anchor: Omit<Anchor, 'studies'>; anchored: Anchored }>;
   /** Our transaction count in mined blocks, and with what the node has pending. */
   nextNonce(): Promise<{ confirmed: number; pending: number }>;
   /** Signs a transaction for `anchor` at our next free nonce, or in the place of `replaces`, with a higher fee than that. */

@@ -83,7 +83,7 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
     position: () => writer.position,
     has: (cid) => locations.find(cid) !== undefined,
     read,
-    replay: (from) => replay(directory, from, writer.position),
+    replay: (from, to) => replay(directory, from, to),
     usage() {
       const { bavail, bsize } = statfsSync(directory);
       const bytes = packBytes + writer.position.offset;

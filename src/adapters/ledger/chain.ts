@@ -3,6 +3,7 @@ import { getBalance, getBlock, getChainId, getTransactionCount, readContract, se
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Anchored, Hex, LedgerStatus, SignedTransaction } from '../../ports/ledger.ts';
+import { anchorsOf, isoTime } from './anchor-events.ts';
 import { abi } from './anchor-log.ts';
 import { AnchorSigner } from './anchor-transaction.ts';
 import type { Anvil } from './anvil.ts';
@@ -140,6 +141,10 @@ export class Chain {
     };
   }
 
+  anchors(): ReturnType<typeof anchorsOf> {
+    return anchorsOf(this.#node, this.contract, this.#sender);
+  }
+
   async nextNonce(): Promise<{ confirmed: number; pending: number }> {
     const count = (blockTag: 'latest' | 'pending') =>
       askNumber('our nonce', getTransactionCount(this.#node, { address: this.#sender, blockTag }));
@@ -228,8 +233,4 @@ async function fund(node: Node, address: Hex): Promise<void> {
   if ((await ask('our balance', getBalance(node, { address }))) >= ALLOWANCE / 2n) return;
   const call = node.request as unknown as (call: { method: string; params: unknown[] }) => Promise<unknown>;
   await ask('funding our account', call({ method: 'anvil_setBalance', params: [address, numberToHex(ALLOWANCE)] }));
-}
-
-function isoTime(seconds: bigint): string {
-  return new Date(Number(seconds) * 1000).toISOString();
 }

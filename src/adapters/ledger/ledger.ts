@@ -68,6 +68,9 @@ export function openLedger(options: LedgerOptions, log: Log): Ledger & { readonl
     status: async () => (chain ? chain.status() : absent),
     next: async () => up().next(),
     find: async (batch: Hex) => up().find(batch),
+    async *anchors() {
+      yield* up().anchors();
+    },
     nextNonce: async () => up().nextNonce(),
     sign: async (...args) => up().sign(...args),
     broadcast: async (transaction) => up().broadcast(transaction),

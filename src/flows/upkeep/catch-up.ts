@@ -1,7 +1,7 @@
 import { zstdDecompressSync } from 'node:zlib';
 import { studyReference } from '../../crypto/study-key.ts';
 import type { DicomJson } from '../../dicom/model.ts';
-import { DAG_PB } from '../../ipld/cid.ts';
+import { type Cid, DAG_PB } from '../../ipld/cid.ts';
 import { decodeInstanceNode, decodeRecord, INSTANCE_TYPE, nodeType, RECORD_TYPE } from '../../ipld/nodes.ts';
 import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
@@ -18,14 +18,16 @@ export interface CatchUpModules {
   vault: Vault;
   index: Index;
   log: Log;
+  /** Told of each instance node or record that is passed over, beside the log. */
+  passedOver?(cid: Cid, reason: string): void;
 }
 
 /** Versions that one index transaction takes. */
 const GROUP = 256;
 
 /**
- * Brings the index to the end of the log after a start: what was committed but not indexed before a crash, or all of it
- * where the index is new. What cannot be opened or is not whole is counted and reported, never silently left out.
+ * Brings the index to the end of the log: what was committed but not indexed before a crash or a failure of the index, or
+ * all of it where the index is new. What cannot be opened or is not whole is counted and reported, never silently left out.
  * @returns how many nodes were read, and how many were passed over
  */
 export async function catchUp(modules: CatchUpModules): Promise<{ nodes: number; passedOver: number }> {
@@ -37,7 +39,10 @@ export async function catchUp(modules: CatchUpModules): Promise<{ nodes: number;
     if (group.length > 0) await index.add(group);
     group = [];
   };
-  for await (const block of blocks.replay(index.cursor())) {
+  // Only what is durable, or the index could be ahead of the log after a power cut.
+  const end = blocks.position();
+  await blocks.commit();
+  for await (const block of blocks.replay(index.cursor(), end)) {
     const type = nodeType(block.bytes);
     try {
       if (type === INSTANCE_TYPE) {
@@ -51,6 +56,7 @@ export async function catchUp(modules: CatchUpModules): Promise<{ nodes: number;
     } catch (error) {
       if (!isDagpacsError(error) || error.code === 'storage-failed') throw error;
       done.passedOver += 1;
+      modules.passedOver?.(block.cid, error.message);
       log.warn('log-entry-passed-over', { code: error.code, reason: error.message });
     }
   }
