@@ -143,7 +143,8 @@ function httpOptions(config: Config): HttpOptions {
   };
 }
 
-function ledgerOptions(config: Config): LedgerOptions {
+/** The chain's settings as the ledger takes them. */
+export function ledgerOptions(config: Config): LedgerOptions {
   return {
     ...ledgerDefaults,
     directory: join(config.DAGPACS_DATA_DIR, 'chain'),
