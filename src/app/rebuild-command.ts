@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { openCarDirectory } from '../adapters/blocks/car-directory.ts';
 import { lockDirectory } from '../adapters/blocks/lock.ts';
@@ -13,7 +12,7 @@ import { openFileVault } from '../adapters/vault/file-vault.ts';
 import { type Gap, type Progress, rebuild } from '../flows/upkeep/rebuild.ts';
 import { DagpacsError } from '../kernel/errors.ts';
 import { createLog } from '../kernel/log.ts';
-import type { Ledger } from '../ports/ledger.ts';
+import { untilConnected } from './chain-command.ts';
 import { ledgerOptions } from './compose.ts';
 import { type Config, readConfig } from './config.ts';
 import { NO, saying, UsageError } from './outcome.ts';
@@ -73,7 +72,7 @@ async function run(config: Config, car: string | undefined, undo: (() => unknown
   const vault = await openFileVault({ directory: join(dataDir, 'vault') });
   const index = openIndex({ dataDir, log });
   undo.push(() => index.close());
-  await connected(ledger);
+  await untilConnected(ledger, CHAIN_MS);
 
   const began = performance.now();
   const bar = progressBar();
@@ -87,17 +86,6 @@ async function run(config: Config, car: string | undefined, undo: (() => unknown
     process.stdout.write(`${unanchored} versions that were not anchored: the bridge will anchor them\n`);
   process.stdout.write(gaps === 0 ? 'no gaps\n' : `${gaps} gaps\n`);
   return gaps === 0 ? 0 : NO;
-}
-
-async function connected(ledger: Ledger): Promise<void> {
-  const until = Date.now() + CHAIN_MS;
-  for (;;) {
-    const { state, reason } = await ledger.status();
-    if (state === 'connected') return;
-    if (state === 'mismatch') throw new DagpacsError('chain-mismatch', reason ?? state);
-    if (Date.now() > until) throw new DagpacsError('chain-unavailable', reason ?? state);
-    await sleep(50);
-  }
 }
 
 function tellGap({ batch, cid, reference, reason }: Gap): void {

@@ -76,7 +76,8 @@ export async function isAnchorLog(node: Node, address: Hex): Promise<boolean> {
 
 async function deploy(place: Place, options: Pick<LedgerOptions, 'members' | 'callTimeoutMs'>): Promise<Hex> {
   const { node, account, chainId, signal } = place;
-  const members = options.members ?? [account.address];
+  const own = account.address.toLowerCase() as Hex;
+  const members = [...new Set([own, ...(options.members ?? [])])];
   const data = concatHex([bytecode, encodeAbiParameters([{ type: 'address[]' }], [members])]);
   const nonce = await askNumber(
     'our nonce',

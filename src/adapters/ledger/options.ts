@@ -10,7 +10,7 @@ export interface LedgerOptions {
   key?: Hex;
   /** Address of an AnchorLog that is there already. Unset: the one deployed at first start. */
   contract?: Hex;
-  /** Addresses that may anchor, for the deployment. Unset: our own. */
+  /** Addresses in lower case that may anchor beside our own, for the deployment. */
   members?: readonly Hex[];
   /**
    * Blocks after which a block is final on an outside chain. Unset: what the node calls `finalized`, and 64 on a chain
