@@ -2,6 +2,7 @@ const USAGE = `Usage: dagpacs COMMAND
 
   serve      run the bridge until it is told to stop
   verify     check a receipt, and a file against it, with nothing but a node of the chain
+  doctor     look at all that the bridge needs, and say what to do
   chain      print our account, or deploy the contract on a chain
   vault      back up the keys, or restore them
   rebuild    make a lost data directory anew from chain, blocks and keys
@@ -9,29 +10,38 @@ const USAGE = `Usage: dagpacs COMMAND
   help       print this
 `;
 
+type Command = (args: string[]) => Promise<number>;
+
+/** Each command loads what it needs, so that a small one is quick. */
+const COMMANDS: Record<string, () => Promise<Command>> = {
+  serve: async () => withoutArguments('serve', (await import('./serve-command.ts')).serveCommand),
+  verify: async () => (await import('./verify-command.ts')).verifyCommand,
+  doctor: async () => (await import('./doctor-command.ts')).doctorCommand,
+  chain: async () => (await import('./chain-command.ts')).chainCommand,
+  vault: async () => (await import('./vault-command.ts')).vaultCommand,
+  rebuild: async () => (await import('./rebuild-command.ts')).rebuildCommand,
+  openapi: async () => {
+    const { openApiDocument } = await import('../edges/http/openapi.ts');
+    return withoutArguments('openapi', () => print(`${JSON.stringify(openApiDocument(), null, 2)}\n`));
+  },
+  help: async () => () => print(USAGE),
+  '--help': async () => () => print(USAGE),
+};
+
 /** Runs one command. @returns the exit code: 0 done, 1 the answer is no, 2 could not be done */
-export async function runCommand([command, ...rest]: string[]): Promise<number> {
-  // Each command loads what it needs, so that a small one is quick.
-  if (command === 'verify') return (await import('./verify-command.ts')).verifyCommand(rest);
-  if (command === 'chain') return (await import('./chain-command.ts')).chainCommand(rest);
-  if (command === 'vault') return (await import('./vault-command.ts')).vaultCommand(rest);
-  if (command === 'rebuild') return (await import('./rebuild-command.ts')).rebuildCommand(rest);
-  if (rest.length > 0) return usage(`${command} takes no further argument`);
-  switch (command) {
-    case 'serve':
-      return (await import('./serve-command.ts')).serveCommand();
-    case 'openapi': {
-      const { openApiDocument } = await import('../edges/http/openapi.ts');
-      process.stdout.write(`${JSON.stringify(openApiDocument(), null, 2)}\n`);
-      return 0;
-    }
-    case 'help':
-    case '--help':
-      process.stdout.write(USAGE);
-      return 0;
-    default:
-      return usage(command === undefined ? 'a command is missing' : 'there is no such command');
-  }
+export async function runCommand([name, ...args]: string[]): Promise<number> {
+  const load = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (!load) return usage(name === undefined ? 'a command is missing' : 'there is no such command');
+  return (await load())(args);
+}
+
+function withoutArguments(name: string, command: () => Promise<number>): Command {
+  return async (args) => (args.length > 0 ? usage(`${name} takes no further argument`) : command());
+}
+
+async function print(text: string): Promise<number> {
+  process.stdout.write(text);
+  return 0;
 }
 
 function usage(reason: string): number {

@@ -45,7 +45,7 @@ export async function contractOn(
   log: Log,
 ): Promise<Hex> {
   const { node, chainId, genesis, own } = place;
-  const path = join(options.directory, 'deployment.json');
+  const path = deploymentPath(options.directory);
   const known = parse(await readIfThere(path), path);
   if (known && !own) {
     if (known.chainId !== chainId || known.genesis !== genesis)
@@ -66,6 +66,16 @@ export async function contractOn(
   await remember(path, { chainId, genesis, contract: deployed });
   log.info('contract-deployed', { contract: deployed, chainId });
   return deployed;
+}
+
+/** The contract that a data directory was anchored on before, where it was. @throws DagpacsError `chain-mismatch`, `storage-failed` */
+export async function knownContract(directory: string): Promise<Hex | undefined> {
+  const path = deploymentPath(directory);
+  return parse(await readIfThere(path), path)?.contract;
+}
+
+function deploymentPath(directory: string): string {
+  return join(directory, 'deployment.json');
 }
 
 /** Whether the code at an address is AnchorLog's. @throws DagpacsError `chain-unavailable` */

@@ -4,18 +4,26 @@ import { DagpacsError } from '../../kernel/errors.ts';
 import type { Hex } from '../../ports/ledger.ts';
 import { readIfThere, writeDurably } from './durable-file.ts';
 
+const KEY_FILE = 'key';
+
 /**
  * The institution's account: of the key given, or of the one in `directory`, which is made at first use.
  * @throws DagpacsError `bad-setting` for what is not a private key, `storage-failed`
  */
 export async function accountOf(directory: string, key: Hex | undefined): Promise<PrivateKeyAccount> {
-  if (key) return toAccount(key, 'the chain key that is set');
-  const path = join(directory, 'key');
-  const held = await readIfThere(path);
-  if (held) return toAccount(held.toString('latin1').trim(), path);
+  const held = await heldAccount(directory, key);
+  if (held) return held;
   const made = generatePrivateKey();
-  await writeDurably(path, `${made}\n`);
+  await writeDurably(join(directory, KEY_FILE), `${made}\n`);
   return privateKeyToAccount(made);
+}
+
+/** The same, but undefined where there is none yet. */
+export async function heldAccount(directory: string, key: Hex | undefined): Promise<PrivateKeyAccount | undefined> {
+  if (key) return toAccount(key, 'the chain key that is set');
+  const path = join(directory, KEY_FILE);
+  const held = await readIfThere(path);
+  return held && toAccount(held.toString('latin1').trim(), path);
 }
 
 function toAccount(key: string, where: string): PrivateKeyAccount {
