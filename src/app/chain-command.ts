@@ -37,7 +37,7 @@ export function chainCommand(args: string[]): Promise<number> {
     const config = readConfig();
     const options = ledgerOptions(config);
     if (verb === 'address') {
-      const { address } = await accountOf(options.directory, options.key);
+      const { address } = await accountOf(options);
       process.stdout.write(`${address.toLowerCase()}\n`);
       return 0;
     }

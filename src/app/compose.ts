@@ -151,6 +151,8 @@ export function ledgerOptions(config: Config): LedgerOptions {
     finalityDepth: finalityByProfile[config.DAGPACS_CHAIN_PROFILE],
     ...(config.DAGPACS_CHAIN_RPC === '' ? {} : { rpc: config.DAGPACS_CHAIN_RPC }),
     ...(config.DAGPACS_CHAIN_KEY === '' ? {} : { key: config.DAGPACS_CHAIN_KEY as Hex }),
+    ...(config.DAGPACS_CHAIN_KEY_FILE === '' ? {} : { keyFile: config.DAGPACS_CHAIN_KEY_FILE }),
+    ...(config.DAGPACS_CHAIN_PASSPHRASE_FILE === '' ? {} : { passphraseFile: config.DAGPACS_CHAIN_PASSPHRASE_FILE }),
     ...(config.DAGPACS_CHAIN_CONTRACT === '' ? {} : { contract: config.DAGPACS_CHAIN_CONTRACT as Hex }),
   };
 }

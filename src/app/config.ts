@@ -70,8 +70,14 @@ export const settings = {
   DAGPACS_CHAIN_KEY: setting(
     z.union([z.literal(''), z.string().regex(/^0x[0-9a-fA-F]{64}$/, 'must be 0x and 64 hexadecimal digits')]),
     '',
-    'private key that signs anchors; unset: one made at first start, kept in the data directory',
+    'private key that signs anchors; unset: that of `DAGPACS_CHAIN_KEY_FILE`, or one made at first start, kept in the data directory',
   ),
+  DAGPACS_CHAIN_KEY_FILE: setting(
+    z.string(),
+    '',
+    'file with the private key, or an encrypted Ethereum keystore (JSON)',
+  ),
+  DAGPACS_CHAIN_PASSPHRASE_FILE: setting(z.string(), '', 'file with the passphrase of that keystore'),
   DAGPACS_CHAIN_CONTRACT: setting(
     z.union([z.literal(''), z.string().regex(/^0x[0-9a-fA-F]{40}$/, 'must be 0x and 40 hexadecimal digits')]),
     '',

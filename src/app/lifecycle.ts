@@ -84,7 +84,10 @@ async function introduce(config: Config, { http, dimse, ledger, swarm }: Bridge)
     await sleep(50);
     [chain, ipfs] = await Promise.all([ledger.status(), swarm.status()]);
   }
-  const own = config.DAGPACS_CHAIN_RPC === '' ? 'anvil, run by this bridge: for trying out' : 'by DAGPACS_CHAIN_RPC';
+  const own =
+    config.DAGPACS_CHAIN_RPC === ''
+      ? `anvil, run by this bridge: for trying out${chain.url ? `, ${chain.url}` : ''}`
+      : 'by DAGPACS_CHAIN_RPC';
   const where = chain.state === 'connected' ? `chain ${chain.chainId}, contract ${chain.contract} (${own})` : '';
   const lines = [
     'DagPACS is ready.',

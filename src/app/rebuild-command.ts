@@ -50,7 +50,8 @@ export function rebuildCommand(args: string[]): Promise<number> {
 /** Without these the ledger would make an account or a contract of its own, which has no anchors. */
 function requireIdentity(config: Config): void {
   const chain = join(config.DAGPACS_DATA_DIR, 'chain');
-  const hasKey = config.DAGPACS_CHAIN_KEY !== '' || existsSync(join(chain, 'key'));
+  const set = config.DAGPACS_CHAIN_KEY !== '' || config.DAGPACS_CHAIN_KEY_FILE !== '';
+  const hasKey = set || existsSync(join(chain, 'key'));
   const hasContract = config.DAGPACS_CHAIN_CONTRACT !== '' || existsSync(join(chain, 'deployment.json'));
   if (hasKey && hasContract) return;
   const rule = 'is needed, or a restored backup';

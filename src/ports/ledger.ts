@@ -40,6 +40,8 @@ export interface LedgerStatus {
   sender?: Hex;
   head?: { number: number; hash: Hex; time: string };
   reason?: string;
+  /** JSON-RPC URL of the bridge's own chain, for whoever wants to look at it. */
+  url?: string;
 }
 
 /** The EVM chain with the AnchorLog contract. All methods throw DagpacsError `chain-unavailable` or `chain-mismatch`. */

@@ -1,20 +1,24 @@
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { type Test, test } from 'tap';
 import { createClient, decodeEventLog, http, numberToHex } from 'viem';
-import { privateKeyToAddress } from 'viem/accounts';
+import { privateKeyToAccount, privateKeyToAddress } from 'viem/accounts';
 import { abi } from '../../src/adapters/ledger/anchor-log.ts';
 import { type Anvil, startAnvil } from '../../src/adapters/ledger/anvil.ts';
+import { accountOf } from '../../src/adapters/ledger/key.ts';
 import { openLedger } from '../../src/adapters/ledger/ledger.ts';
 import { type LedgerOptions, ledgerDefaults } from '../../src/adapters/ledger/options.ts';
 import type { Log } from '../../src/kernel/log.ts';
 import type { Anchor, Anchored, Hex, Ledger, LedgerStatus } from '../../src/ports/ledger.ts';
 import { tempFolder } from '../fixtures/temp.ts';
+import { skipWithout } from '../fixtures/tools.ts';
 
 const ZERO: Hex = `0x${'0'.repeat(64)}`;
 const KEY: Hex = `0x${'0'.repeat(60)}cafe`;
@@ -168,6 +172,30 @@ test('what is not a private key is refused without being repeated', async (t) =>
   const { reason } = await until(ledger, 'unreachable');
   t.match(reason, /not a private key/);
   t.notMatch(reason, /badbad/);
+});
+
+test('the key comes from a file, or from a keystore that geth made', { skip: skipWithout('geth') }, async (t) => {
+  const directory = await tempFolder(t);
+  const [keyFile, passphraseFile] = [join(directory, 'given'), join(directory, 'passphrase')];
+  await writeFile(keyFile, `${KEY.slice(2)}\n`);
+  await writeFile(passphraseFile, 'correct horse\n');
+  const { address } = privateKeyToAccount(KEY);
+  const geth = ['account', 'import', '--lightkdf', '--keystore', directory, '--password', passphraseFile, keyFile];
+  await promisify(execFile)('geth', ['--datadir', directory, ...geth]);
+  const keystore = join(directory, (await readdir(directory)).find((name) => name.startsWith('UTC--')) ?? '');
+  t.equal((await accountOf({ directory, keyFile: keystore, passphraseFile })).address, address);
+  await t.rejects(accountOf({ directory, keyFile: keystore }), {
+    code: 'bad-setting',
+    message: /passphrase is not set/,
+  });
+  await writeFile(passphraseFile, 'another horse\n');
+  await t.rejects(accountOf({ directory, keyFile: keystore, passphraseFile }), {
+    code: 'bad-setting',
+    message: /wrong/,
+  });
+  await writeFile(keyFile, `${KEY}\n`);
+  t.equal((await accountOf({ directory, keyFile })).address, address);
+  await t.rejects(accountOf({ directory, keyFile: join(directory, 'none') }), { code: 'bad-setting' });
 });
 
 test('a child anvil that is killed before its state was saved comes back, and is anchored on anew', async (t) => {

@@ -60,7 +60,7 @@ export class Chain {
     signal: AbortSignal,
   ): Promise<Chain> {
     const node = nodeAt(url, options.callTimeoutMs, signal);
-    const account = await accountOf(options.directory, options.key);
+    const account = await accountOf(options);
     const [chainId, genesis] = await Promise.all([
       askNumber('the chain id', getChainId(node)),
       ask('the first block', getBlock(node, { blockNumber: 0n })),
@@ -80,7 +80,8 @@ export class Chain {
 
   /** As in the port; `unreachable` while the node does not answer. */
   async status(): Promise<LedgerStatus> {
-    const known = { chainId: this.chainId, contract: this.contract, sender: this.#sender };
+    const own = this.#anvil ? { url: this.#anvil.url } : {};
+    const known = { chainId: this.chainId, contract: this.contract, sender: this.#sender, ...own };
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => late.reject(new Late()), this.#options.statusTimeoutMs);
     try {

@@ -24,7 +24,7 @@ export interface ChainReport {
 /** Looks at an outside chain as a bridge would use it. @throws DagpacsError `chain-unavailable`, `chain-mismatch`, `bad-setting` */
 export async function inspectChain(rpc: string, options: LedgerOptions): Promise<ChainReport> {
   const node = nodeAt(rpc, options.callTimeoutMs, AbortSignal.timeout(6 * options.callTimeoutMs));
-  const account = await heldAccount(options.directory, options.key);
+  const account = await heldAccount(options);
   const contract = options.contract ?? (await knownContract(options.directory));
   const [chainId, head, price] = await Promise.all([
     askNumber('the chain id', getChainId(node)),

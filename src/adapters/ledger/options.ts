@@ -6,8 +6,12 @@ export interface LedgerOptions {
   directory: string;
   /** JSON-RPC URL of an outside chain. Unset: an anvil of our own, run as a child on loopback. */
   rpc?: string;
-  /** Private key of the institution's account: 32 bytes. Unset: made at first start and kept in `directory`. */
+  /** Private key of the institution's account: 32 bytes. Unset: `keyFile`'s. */
   key?: Hex;
+  /** A file with the private key, or an Ethereum keystore. Unset too: made at first start and kept in `directory`. */
+  keyFile?: string;
+  /** A file with the keystore's passphrase. */
+  passphraseFile?: string;
   /** Address of an AnchorLog that is there already. Unset: the one deployed at first start. */
   contract?: Hex;
   /** Addresses in lower case that may anchor beside our own, for the deployment. */

@@ -28,6 +28,7 @@ const statusSchema = z.object({
     sender: hex.exactOptional(),
     head: block.exactOptional(),
     reason: z.string().exactOptional(),
+    url: z.string().exactOptional().describe("JSON-RPC of the bridge's own chain"),
   }),
   swarm: z.object({
     state: z.enum(['off', 'starting', 'connected', 'unreachable']),
