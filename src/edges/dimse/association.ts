@@ -4,9 +4,11 @@ import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '../../dic
 import type { Log } from '../../kernel/log.ts';
 import { readAssociateRequest } from './associate-rq.ts';
 import { Exchange } from './exchange.ts';
+import { withExtendedNegotiation } from './extended-negotiation.ts';
 import { type AnsweredContext, answerContext } from './negotiation.ts';
 import type { DimseOptions } from './options.ts';
 import * as pdu from './pdu.ts';
+import { policyFor } from './peers.ts';
 import { ReceiveBuffers, readInto } from './receive-buffers.ts';
 import type { Service } from './services/service.ts';
 
@@ -18,6 +20,8 @@ dimse.Implementation.setImplementationClassUid(IMPLEMENTATION_CLASS_UID);
 dimse.Implementation.setImplementationVersion(IMPLEMENTATION_VERSION_NAME);
 
 const APPLICATION_CONTEXT = '1.2.840.10008.3.1.1.1';
+/** The longest P-DATA-TF that is sent to a peer that takes more. */
+const MAX_SENT = 131072;
 /** How long a peer may take to read our last PDU and to close. */
 const LINGER_MS = 1000;
 
@@ -50,6 +54,8 @@ export class DimseAssociation extends dimse.Scp {
   #state: 'pending' | 'established' | 'ending' | 'closed' = 'pending';
   #exchange: Exchange | undefined;
   #timer: NodeJS.Timeout;
+  /** Our answers to extended negotiation, by SOP class. */
+  readonly #extended = new Map<string, Buffer>();
   #releaseAsked = false;
   #draining = false;
 
@@ -152,6 +158,7 @@ export class DimseAssociation extends dimse.Scp {
     const request = readAssociateRequest(body);
     const { callingAE, calledAE } = request;
     this.#peer = `${callingAE.replace(/[^\x20-\x7e]/g, '?')}@${this.#address}`;
+    const policy = policyFor(callingAE, this.#options.peers);
     const rejection: Rejection | undefined =
       (request.protocolVersion & 1) === 0
         ? [1, 2, 2, 'protocol version']
@@ -159,7 +166,9 @@ export class DimseAssociation extends dimse.Scp {
           ? [1, 1, 2, 'application context']
           : this.#options.checkCalledAE && calledAE !== this.#options.aeTitle
             ? [1, 1, 7, 'called AE title']
-            : this.#modules.admit(this);
+            : policy.known
+              ? this.#modules.admit(this)
+              : [1, 1, 3, 'calling AE title'];
     clearTimeout(this.#timer);
     if (rejection) {
       const [result, source, reason, why] = rejection;
@@ -168,19 +177,27 @@ export class DimseAssociation extends dimse.Scp {
       this.#end();
       return;
     }
-    const answers = request.contexts.map(answerContext);
+    const answers = request.contexts.map((proposed) => answerContext(proposed, policy.services));
     this.association = this.#describe(callingAE, calledAE, answers);
     this.#state = 'established';
     this.#socket.setTimeout(this.#options.idleTimeoutMs);
     const accepted = new Map(answers.filter(({ result }) => result === 0).map((answer) => [answer.id, answer]));
-    this.#exchange = new Exchange(this.#modules.services, accepted, this.#peer, this.#modules.log, {
-      send: (bytes) => this.#send(bytes),
+    const exchangeOptions = {
+      peer: this.#peer,
+      peerAE: callingAE,
+      maxPduLength: Math.min(request.maxPduLength || MAX_SENT, MAX_SENT),
+      timeoutMs: this.#options.dimseTimeoutMs,
+    };
+    this.#exchange = new Exchange(this.#modules.services, accepted, exchangeOptions, this.#modules.log, {
+      send: (...parts) => this.#send(parts),
+      giveUp: (why) => this.giveUp(why),
       hold: () => this.#reader.hold(),
       settled: () => this.#settled(),
       read: () => this.#flow(),
       lend: (chunk) => this.#buffers.lend(chunk),
       giveBack: (chunk) => this.#buffers.giveBack(chunk),
     });
+    for (const { abstractSyntax, extended } of answers) if (extended) this.#extended.set(abstractSyntax, extended);
     this.sendAssociationAccept();
     const { length } = answers;
     this.#modules.log.info('association-accepted', { peer: this.#peer, contexts: length, accepted: accepted.size });
@@ -215,9 +232,19 @@ export class DimseAssociation extends dimse.Scp {
     this.#end();
   }
 
-  #send(bytes: Buffer): Promise<void> | undefined {
+  /** Called by the library with each of its PDUs. */
+  _sendPdu(written: { getType(): number; writePdu(): Buffer }): void {
+    const bytes = written.writePdu();
+    this.#socket.write(written.getType() === pdu.ASSOCIATE_AC ? withExtendedNegotiation(bytes, this.#extended) : bytes);
+  }
+
+  #send(parts: Uint8Array[]): Promise<void> | undefined {
     const socket = this.#socket;
-    if (socket.write(bytes) || socket.destroyed) return undefined;
+    if (parts.length > 1) socket.cork();
+    let room = true;
+    for (const part of parts) room = socket.write(part);
+    if (parts.length > 1) socket.uncork();
+    if (room || socket.destroyed) return undefined;
     return new Promise((resolve) => {
       const taken = (): void => {
         socket.off('drain', taken).off('close', taken);

@@ -2,9 +2,11 @@ import { createServer, type Socket } from 'node:net';
 import type { Ingest } from '../../flows/ingest/received.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
+import type { Index } from '../../ports/index.ts';
 import { DimseAssociation, type Rejection } from './association.ts';
 import type { DimseOptions } from './options.ts';
 import { echoService } from './services/echo.ts';
+import { findService } from './services/find.ts';
 import type { Service } from './services/service.ts';
 import { storeService } from './services/store.ts';
 
@@ -20,15 +22,21 @@ export interface DimseListener {
   close(): Promise<void>;
 }
 
+/** What the listener stands on. */
+export interface DimseModules {
+  ingest: Ingest;
+  index: Pick<Index, 'query'>;
+  log: Log;
+}
+
 /**
- * Starts the DIMSE listener: Verification and Storage as SCP.
+ * Starts the DIMSE listener: Verification, Storage and Query/Retrieve as SCP.
  * @throws DagpacsError `bad-setting` where the address cannot be listened on
  */
-export async function startDimse(options: DimseOptions, modules: { ingest: Ingest; log: Log }): Promise<DimseListener> {
-  const { log } = modules;
-  const services = new Map<number, Service>(
-    [echoService, storeService(modules.ingest, log)].map((service) => [service.field, service]),
-  );
+export async function startDimse(options: DimseOptions, modules: DimseModules): Promise<DimseListener> {
+  const { log, index, ingest } = modules;
+  const list = [echoService, storeService(ingest, log), findService(options, index, log)];
+  const services = new Map<number, Service>(list.map((service) => [service.field, service]));
   /** In the order in which they connected. */
   const pending = new Set<DimseAssociation>();
   const established = new Set<DimseAssociation>();

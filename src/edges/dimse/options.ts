@@ -1,3 +1,5 @@
+import type { Peer } from './peers.ts';
+
 /** Settings of the DIMSE listener. */
 export interface DimseOptions {
   /** Address to listen on: one interface, never all of them by default. */
@@ -8,6 +10,10 @@ export interface DimseOptions {
   aeTitle: string;
   /** Refuse associations whose Called AE Title is not {@link aeTitle}. */
   checkCalledAE: boolean;
+  /**
+   * Who may call, and for what; where C-MOVE and Storage Commitment send to. Undefined: anybody, anything, to nowhere.
+   */
+  peers?: readonly Peer[];
   /** Longest P-DATA-TF that peers are told to send, in bytes (PS3.8 Annex D.1). */
   maxPduLength: number;
   /** Associations at one time; more are rejected as transient, local limit exceeded. */
@@ -18,6 +24,8 @@ export interface DimseOptions {
   artimMs: number;
   /** Milliseconds of silence from a peer that owes us bytes, after which its association is aborted. */
   idleTimeoutMs: number;
+  /** Milliseconds that a peer may take to answer a request of ours. */
+  dimseTimeoutMs: number;
   /** Bytes of an instance that may wait for the ingest; more, and the socket is paused. */
   highWaterBytes: number;
 }
@@ -36,5 +44,6 @@ export const dimseDefaults: DimseOptions = {
   maxPending: 64,
   artimMs: 30_000,
   idleTimeoutMs: 60_000,
+  dimseTimeoutMs: 60_000,
   highWaterBytes: 1 << 20,
 };
