@@ -142,9 +142,8 @@ function memoryServe(stored: Stored[], sent: MemoryBridge['sent'], options: Memo
     };
   }
   function find(scope: Partial<Scope>): ServedInstance[] {
-    const inScope = stored.filter((item) =>
-      Object.entries(scope).every(([name, uid]) => uid === undefined || item[name as keyof InstanceUIDs] === uid),
-    );
+    const names = ['studyInstanceUID', 'seriesInstanceUID', 'sopInstanceUID'] as const;
+    const inScope = stored.filter((item) => names.every((name) => [undefined, item[name]].includes(scope[name])));
     if (inScope.length === 0) throw new DagpacsError('not-found', 'nothing is held there');
     return inScope.map(served);
   }

@@ -36,7 +36,8 @@ export function addSearchRoutes(app: FastifyInstance, context: RouteContext): vo
       );
       if (more) reply.header('warning', WARNING);
       const body = `[${rows.join(',')}]`.replaceAll(RELATIVE, () => `"Value":["${base(request)}/dicom-web/`);
-      return reply.type(type).send(body);
+      // Bytes, not text: to text fastify adds a charset, which the media type has none of.
+      return reply.type(type).send(Buffer.from(body));
     });
   }
 

@@ -44,7 +44,10 @@ export async function addStoreRoutes(app: FastifyInstance, context: RouteContext
     const outcomes = await storeParts(partsOf(request, media), storing, context);
     const { status, dataset, overload } = storeResponse(outcomes, `${base(request)}/dicom-web`);
     if (overload) reply.header('retry-after', overload.subject.retryAfter ?? options.retryAfterSeconds);
-    return reply.code(status).type(answerType).send(JSON.stringify(dataset));
+    return reply
+      .code(status)
+      .type(answerType)
+      .send(Buffer.from(JSON.stringify(dataset)));
   }
 
   addRoute(app, schemas.storeInstances, store);
