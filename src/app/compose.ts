@@ -103,7 +103,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
         port: config.DAGPACS_DIMSE_PORT,
         aeTitle: config.DAGPACS_AE_TITLE,
       },
-      { ingest, index, log },
+      { ingest, index, serve, log },
     ),
   );
   undo.push(() => dimse.close());

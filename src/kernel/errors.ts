@@ -49,6 +49,8 @@ export type ErrorCode =
   | 'chain-mismatch'
   /** The IPFS node cannot be reached or answers wrongly. */
   | 'swarm-unavailable'
+  /** A DICOM peer cannot be reached, or refuses the association. */
+  | 'peer-unavailable'
   /** A setting has a value that its rule forbids, or the surroundings do not allow the bridge to start. */
   | 'bad-setting';
 

@@ -11,6 +11,7 @@ import * as pdu from './pdu.ts';
 import { policyFor } from './peers.ts';
 import { ReceiveBuffers, readInto } from './receive-buffers.ts';
 import type { Service } from './services/service.ts';
+import { MAX_SENT, writeAll } from './socket-writes.ts';
 
 // The library logs whole associations and commands to the console; what is worth telling goes to our own log.
 dimse.log.disableAll(false);
@@ -20,8 +21,6 @@ dimse.Implementation.setImplementationClassUid(IMPLEMENTATION_CLASS_UID);
 dimse.Implementation.setImplementationVersion(IMPLEMENTATION_VERSION_NAME);
 
 const APPLICATION_CONTEXT = '1.2.840.10008.3.1.1.1';
-/** The longest P-DATA-TF that is sent to a peer that takes more. */
-const MAX_SENT = 131072;
 /** How long a peer may take to read our last PDU and to close. */
 const LINGER_MS = 1000;
 
@@ -189,7 +188,7 @@ export class DimseAssociation extends dimse.Scp {
       timeoutMs: this.#options.dimseTimeoutMs,
     };
     this.#exchange = new Exchange(this.#modules.services, accepted, exchangeOptions, this.#modules.log, {
-      send: (...parts) => this.#send(parts),
+      send: (...parts) => writeAll(this.#socket, parts),
       giveUp: (why) => this.giveUp(why),
       hold: () => this.#reader.hold(),
       settled: () => this.#settled(),
@@ -236,22 +235,6 @@ export class DimseAssociation extends dimse.Scp {
   _sendPdu(written: { getType(): number; writePdu(): Buffer }): void {
     const bytes = written.writePdu();
     this.#socket.write(written.getType() === pdu.ASSOCIATE_AC ? withExtendedNegotiation(bytes, this.#extended) : bytes);
-  }
-
-  #send(parts: Uint8Array[]): Promise<void> | undefined {
-    const socket = this.#socket;
-    if (parts.length > 1) socket.cork();
-    let room = true;
-    for (const part of parts) room = socket.write(part);
-    if (parts.length > 1) socket.uncork();
-    if (room || socket.destroyed) return undefined;
-    return new Promise((resolve) => {
-      const taken = (): void => {
-        socket.off('drain', taken).off('close', taken);
-        resolve();
-      };
-      socket.on('drain', taken).on('close', taken);
-    });
   }
 
   /** A peer that waits for us is not idle; one that does not take our answer is. */

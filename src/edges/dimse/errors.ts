@@ -52,6 +52,7 @@ const STATUS: Record<ErrorCode, number> = {
   'chain-unavailable': PROCESSING_FAILURE,
   'chain-mismatch': PROCESSING_FAILURE,
   'swarm-unavailable': PROCESSING_FAILURE,
+  'peer-unavailable': PROCESSING_FAILURE,
   'bad-setting': PROCESSING_FAILURE,
 };
 

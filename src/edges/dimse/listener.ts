@@ -1,5 +1,6 @@
 import { createServer, type Socket } from 'node:net';
 import type { Ingest } from '../../flows/ingest/received.ts';
+import type { Serve } from '../../flows/serve/served.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Index } from '../../ports/index.ts';
@@ -7,6 +8,8 @@ import { DimseAssociation, type Rejection } from './association.ts';
 import type { DimseOptions } from './options.ts';
 import { echoService } from './services/echo.ts';
 import { findService } from './services/find.ts';
+import { getService } from './services/get.ts';
+import { moveService } from './services/move.ts';
 import type { Service } from './services/service.ts';
 import { storeService } from './services/store.ts';
 
@@ -26,6 +29,7 @@ export interface DimseListener {
 export interface DimseModules {
   ingest: Ingest;
   index: Pick<Index, 'query'>;
+  serve: Pick<Serve, 'instances'>;
   log: Log;
 }
 
@@ -34,8 +38,14 @@ export interface DimseModules {
  * @throws DagpacsError `bad-setting` where the address cannot be listened on
  */
 export async function startDimse(options: DimseOptions, modules: DimseModules): Promise<DimseListener> {
-  const { log, index, ingest } = modules;
-  const list = [echoService, storeService(ingest, log), findService(options, index, log)];
+  const { log, index, ingest, serve } = modules;
+  const list = [
+    echoService,
+    storeService(ingest, log),
+    findService(options, index, log),
+    getService({ index, serve }, log),
+    moveService(options, { index, serve }, log),
+  ];
   const services = new Map<number, Service>(list.map((service) => [service.field, service]));
   /** In the order in which they connected. */
   const pending = new Set<DimseAssociation>();

@@ -26,6 +26,12 @@ export interface DimseOptions {
   idleTimeoutMs: number;
   /** Milliseconds that a peer may take to answer a request of ours. */
   dimseTimeoutMs: number;
+  /** Associations at one time to one destination. */
+  sendAssociations: number;
+  /** How often an instance is sent again after its association was lost, or its receiver said that it has no room. */
+  sendRetries: number;
+  /** Milliseconds before the first of these; doubled for each. */
+  sendBackoffMs: number;
   /** Bytes of an instance that may wait for the ingest; more, and the socket is paused. */
   highWaterBytes: number;
 }
@@ -45,5 +51,8 @@ export const dimseDefaults: DimseOptions = {
   artimMs: 30_000,
   idleTimeoutMs: 60_000,
   dimseTimeoutMs: 60_000,
+  sendAssociations: 2,
+  sendRetries: 2,
+  sendBackoffMs: 500,
   highWaterBytes: 1 << 20,
 };

@@ -25,6 +25,7 @@ const STATUS: Record<ErrorCode, number> = {
   'chain-unavailable': 503,
   'chain-mismatch': 503,
   'swarm-unavailable': 503,
+  'peer-unavailable': 502,
   'bad-setting': 500,
 };
 

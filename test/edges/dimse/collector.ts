@@ -45,6 +45,7 @@ export async function startCollector(
     {
       ingest: ingest ?? keep,
       index: { query: () => ({ rows: [], more: false }) },
+      serve: { instances: () => [] },
       log: { info: note, warn: note, error: note },
       ...modules,
     },

@@ -136,6 +136,7 @@ function memoryServe(stored: Stored[], sent: MemoryBridge['sent'], options: Memo
       ...uids,
       sopClassUID: '1.9',
       size: bytes.length,
+      datasetOffset: 0,
       sha256: createHash('sha256').update(bytes).digest(),
       receivedAt: '2024-01-01T00:00:00.000Z',
       bytes: (start, end) => cut(bytes, start, end),
