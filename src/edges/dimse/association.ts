@@ -88,6 +88,11 @@ export class DimseAssociation extends dimse.Scp {
     socket.resume();
   }
 
+  /** `<calling AE title>@<address>` */
+  get peer(): string {
+    return this.#peer;
+  }
+
   /** Called by the library's constructor, where it would begin to read the socket. */
   _wrapSocket(): void {
     // We do.

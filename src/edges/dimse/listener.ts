@@ -56,6 +56,9 @@ export async function startDimse(options: DimseOptions, modules: DimseModules): 
   const admit = (association: DimseAssociation): Rejection | undefined => {
     if (draining) return [2, 3, 1, 'shutting down'];
     if (established.size >= options.maxAssociations) return [2, 3, 2, 'too many associations'];
+    let same = 0;
+    for (const { peer } of established) if (peer === association.peer) same++;
+    if (same >= options.maxPerPeer) return [2, 3, 2, 'too many associations of this peer'];
     pending.delete(association);
     established.add(association);
     return undefined;

@@ -18,6 +18,8 @@ export interface DimseOptions {
   maxPduLength: number;
   /** Associations at one time; more are rejected as transient, local limit exceeded. */
   maxAssociations: number;
+  /** Associations at one time of one AE title at one address. */
+  maxPerPeer: number;
   /** Connections that have not asked for an association yet; beyond it, the one that has waited longest is dropped. */
   maxPending: number;
   /** Milliseconds in which a connection must ask for its association (ARTIM, PS3.8 §9.1.4). */
@@ -47,6 +49,7 @@ export const dimseDefaults: DimseOptions = {
   checkCalledAE: false,
   maxPduLength: 131072,
   maxAssociations: 64,
+  maxPerPeer: 64,
   maxPending: 64,
   artimMs: 30_000,
   idleTimeoutMs: 60_000,
