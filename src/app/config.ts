@@ -53,6 +53,11 @@ export const settings = {
   DAGPACS_DIMSE_IDLE_MS: setting(count(1), '60000', 'milliseconds of silence after which an association is aborted'),
   DAGPACS_DIMSE_TIMEOUT_MS: setting(count(1), '60000', 'milliseconds that a peer may take to answer a request of ours'),
   DAGPACS_DIMSE_SEND_ASSOCIATIONS: setting(count(1), '2', 'associations at one time to one destination'),
+  DAGPACS_COMMIT_AFTER: setting(
+    z.enum(['stored', 'replicated', 'anchored', 'both']),
+    'stored',
+    'what Storage Commitment waits for beside durable storage: `replicated`, `anchored` or `both`',
+  ),
   DAGPACS_PUBLIC_URL: setting(
     z.union([z.literal(''), z.url({ protocol: /^https?$/ })]),
     '',

@@ -61,6 +61,7 @@ export function dimseOptions(config: Config): DimseOptions {
     artimMs: config.DAGPACS_DIMSE_ARTIM_MS,
     idleTimeoutMs: config.DAGPACS_DIMSE_IDLE_MS,
     dimseTimeoutMs: config.DAGPACS_DIMSE_TIMEOUT_MS,
+    commitAfter: config.DAGPACS_COMMIT_AFTER,
     sendAssociations: config.DAGPACS_DIMSE_SEND_ASSOCIATIONS,
   };
 }

@@ -101,7 +101,8 @@ export class DimseAssociation extends dimse.Scp {
   /** Lets the running operation finish, then aborts. */
   drain(): void {
     this.#draining = true;
-    if (this.#state !== 'ending' && !this.#exchange?.performing) this.giveUp('shutting down');
+    if (this.#state !== 'ending' && (!this.#exchange?.performing || this.#exchange.interruptible))
+      this.giveUp('shutting down');
   }
 
   /** Ends the association now, by an A-ABORT of the service user (PS3.8 §9.3.8), or the connection where there is none. */
@@ -152,7 +153,7 @@ export class DimseAssociation extends dimse.Scp {
       this.#modules.log.warn('association-aborted', { peer: this.#peer, why: 'by the peer' });
       this.#end();
     } else if (this.#exchange?.arriving) throw new pdu.ProtocolError(pdu.UNEXPECTED_PDU, 'a release inside a message');
-    else if (this.#exchange?.performing) {
+    else if (this.#exchange?.performing && !this.#exchange.interruptible) {
       this.#releaseAsked = true;
       this.#reader.hold();
     } else this.#release();
@@ -271,7 +272,7 @@ export class DimseAssociation extends dimse.Scp {
     const lost = this.#state === 'established';
     this.#state = 'closed';
     this.#exchange?.stop();
-    await this.#exchange?.performing;
+    while (this.#exchange?.performing) await this.#exchange.performing;
     if (lost) log.warn('association-lost', { peer: this.#peer });
     if (this.#exchange) log.info('association-ended', { peer: this.#peer, operations: this.#exchange.answered });
     closed(this);

@@ -5,9 +5,14 @@ import type { Response } from './command.ts';
 export const SUCCESS = 0x0000;
 export const PROCESSING_FAILURE = 0x0110;
 export const DUPLICATE_SOP_INSTANCE = 0x0111;
+export const NO_SUCH_INSTANCE = 0x0112;
+export const INVALID_ARGUMENT = 0x0115;
 export const INVALID_OBJECT_INSTANCE = 0x0117;
 export const NO_SUCH_SOP_CLASS = 0x0118;
+export const CLASS_INSTANCE_CONFLICT = 0x0119;
 export const SOP_CLASS_NOT_SUPPORTED = 0x0122;
+export const NO_SUCH_ACTION = 0x0123;
+export const DUPLICATE_TRANSACTION = 0x0131;
 export const UNRECOGNIZED_OPERATION = 0x0211;
 export const RESOURCE_LIMITATION = 0x0213;
 /** Statuses of PS3.4 Tables C.4-1 to C.4-3. */

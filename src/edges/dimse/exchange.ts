@@ -27,6 +27,12 @@ export interface ExchangeOptions extends InvokerOptions {
   peerAE: string;
 }
 
+/** Work for when no operation runs; without a timer it is due. */
+interface Later {
+  work: () => Promise<void>;
+  timer: NodeJS.Timeout | undefined;
+}
+
 /** An operation and what belongs to its course. */
 class Performance implements Operation {
   readonly command: Command;
@@ -35,7 +41,6 @@ class Performance implements Operation {
   readonly #exchange: Exchange;
   #controller: AbortController | undefined;
   #reason: 'cancel' | 'ended' | undefined;
-  after: (() => Promise<void>) | undefined;
 
   constructor(exchange: Exchange, command: Command, context: AnsweredContext, dataset: ByteQueue | undefined) {
     this.#exchange = exchange;
@@ -76,8 +81,8 @@ class Performance implements Operation {
     return this.#exchange.invoker.invoke(invocation);
   }
 
-  afterwards(work: () => Promise<void>): void {
-    this.after = work;
+  later(ms: number, work: () => Promise<void>): void {
+    this.#exchange.later(ms, work);
   }
 }
 
@@ -99,6 +104,8 @@ export class Exchange {
   #performing: Promise<void> | undefined;
   #next: Performance | undefined;
   #stopped = false;
+  #later: Later[] = [];
+  #interruptible = false;
   /** Operations that were answered. */
   answered = 0;
 
@@ -120,6 +127,11 @@ export class Exchange {
   /** The operation that runs, or undefined. It never rejects. */
   get performing(): Promise<void> | undefined {
     return this.#performing;
+  }
+
+  /** What runs is work of ours, which the peer need not wait for. */
+  get interruptible(): boolean {
+    return this.#interruptible;
   }
 
   /** A message has begun and not ended. */
@@ -162,6 +174,11 @@ export class Exchange {
     this.#dataset = undefined;
     this.#current?.abort('ended');
     this.invoker.end();
+    for (const entry of this.#later) {
+      clearTimeout(entry.timer);
+      entry.timer = undefined;
+    }
+    if (!this.#performing) this.#workLater();
   }
 
   /** Sends a response to the operation that runs. */
@@ -212,7 +229,8 @@ export class Exchange {
     let response: Response;
     try {
       const service = this.#services.get(command.field);
-      response = service ? await service.perform(operation) : { status: UNRECOGNIZED_OPERATION };
+      // Awaited in any case: what runs is known as running before it has ended.
+      response = await (service?.perform(operation) ?? { status: UNRECOGNIZED_OPERATION });
     } catch (error) {
       this.#unexpected(error);
       response = { status: PROCESSING_FAILURE };
@@ -227,12 +245,47 @@ export class Exchange {
       const taken = this.respond(operation, response);
       if (taken) await taken;
     }
-    if (operation.after) await operation.after().catch((error) => this.#unexpected(error));
+    this.#proceed();
+  }
+
+  /** What came while an operation ran. */
+  #proceed(): void {
     const next = this.#next;
     this.#next = undefined;
     this.#current = undefined;
     this.#performing = next && !this.#stopped ? this.#perform(next) : undefined;
+    if (!next) this.#workLater();
     this.#hooks.settled();
+  }
+
+  /** Runs work of ours once no operation runs, or at once when the association has ended. */
+  later(ms: number, work: () => Promise<void>): void {
+    const entry: Later = { work, timer: undefined };
+    entry.timer = setTimeout(() => {
+      entry.timer = undefined;
+      this.#workLater();
+    }, ms);
+    this.#later.push(entry);
+  }
+
+  #workLater(): void {
+    if (this.#performing && !this.#stopped) return;
+    const at = this.#later.findIndex(({ timer }) => timer === undefined);
+    const [due] = at < 0 ? [] : this.#later.splice(at, 1);
+    if (!due) return;
+    this.#interruptible = true;
+    this.#performing = due.work().then(
+      () => this.#worked(),
+      (error) => {
+        this.#unexpected(error);
+        this.#worked();
+      },
+    );
+  }
+
+  #worked(): void {
+    this.#interruptible = false;
+    this.#proceed();
   }
 
   /** A message of an error that nobody expected may say anything: only its kind is told. */

@@ -6,8 +6,8 @@ import { commandPdus, dataHead, roomOf } from './p-data.ts';
 export interface Invocation {
   contextId: number;
   request: Omit<Request, 'hasDataset'>;
-  /** Its bytes in the transfer syntax of the context, and how many there are. */
-  dataset?: { size: number; bytes: AsyncIterable<Uint8Array> };
+  /** Its bytes in the transfer syntax of the context, and how many there are where that is known. */
+  dataset?: { size?: number; bytes: AsyncIterable<Uint8Array> };
 }
 
 export interface InvokerOptions {
@@ -84,33 +84,41 @@ export class Invoker {
     for (const { reject } of this.#awaited.values()) reject(ended());
   }
 
+  /** One chunk is held back, so that the last one is known as such. */
   async #sendDataset(
     contextId: number,
-    size: number,
+    size: number | undefined,
     first: IteratorResult<Uint8Array>,
     iterator: AsyncIterator<Uint8Array>,
   ): Promise<void> {
-    const room = roomOf(this.#options.maxPduLength);
-    let left = size;
+    let sent = 0;
     try {
-      for (let result = first; !result.done && left > 0; result = await iterator.next()) {
-        const chunk = result.value;
-        for (let at = 0; at < chunk.length && !this.#ended; at += room) {
-          const value = chunk.subarray(at, at + room);
-          left -= value.length;
-          const head = Buffer.alloc(12);
-          dataHead(contextId, false, left === 0, value.length, head);
-          const taken = this.#hooks.send(head, value);
-          if (taken) await taken;
-        }
-        if (this.#ended) throw ended();
+      for (let current = first; !current.done; ) {
+        const next = await iterator.next();
+        await this.#sendChunk(contextId, current.value, next.done === true);
+        sent += current.value.length;
+        current = next;
       }
-      if (left !== 0) throw new DagpacsError('block-damaged', 'a stored data set is shorter than it was');
+      if (sent === 0 || (size !== undefined && sent !== size)) {
+        throw new DagpacsError('block-damaged', 'a stored data set has another length than it had');
+      }
     } catch (error) {
       if (!this.#ended) this.#hooks.giveUp('a data set that cannot be read to its end');
       throw error;
     } finally {
       await iterator.return?.();
+    }
+  }
+
+  async #sendChunk(contextId: number, chunk: Uint8Array, isLast: boolean): Promise<void> {
+    const room = roomOf(this.#options.maxPduLength);
+    for (let at = 0; at < chunk.length; at += room) {
+      if (this.#ended) throw ended();
+      const value = chunk.subarray(at, at + room);
+      const head = Buffer.alloc(12);
+      dataHead(contextId, false, isLast && at + room >= chunk.length, value.length, head);
+      const taken = this.#hooks.send(head, value);
+      if (taken) await taken;
     }
   }
 }

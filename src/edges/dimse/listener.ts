@@ -5,7 +5,9 @@ import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Index } from '../../ports/index.ts';
 import { DimseAssociation, type Rejection } from './association.ts';
+import { type CommitmentIndex, Commitments } from './commitments.ts';
 import type { DimseOptions } from './options.ts';
+import { commitService } from './services/commit.ts';
 import { echoService } from './services/echo.ts';
 import { findService } from './services/find.ts';
 import { getService } from './services/get.ts';
@@ -28,7 +30,7 @@ export interface DimseListener {
 /** What the listener stands on. */
 export interface DimseModules {
   ingest: Ingest;
-  index: Pick<Index, 'query'>;
+  index: Pick<Index, 'query'> & CommitmentIndex;
   serve: Pick<Serve, 'instances'>;
   log: Log;
 }
@@ -39,12 +41,14 @@ export interface DimseModules {
  */
 export async function startDimse(options: DimseOptions, modules: DimseModules): Promise<DimseListener> {
   const { log, index, ingest, serve } = modules;
+  const commitments = new Commitments(options, index, log);
   const list = [
     echoService,
     storeService(ingest, log),
     findService(options, index, log),
     getService({ index, serve }, log),
     moveService(options, { index, serve }, log),
+    commitService(options, commitments),
   ];
   const services = new Map<number, Service>(list.map((service) => [service.field, service]));
   /** In the order in which they connected. */
@@ -74,7 +78,7 @@ export async function startDimse(options: DimseOptions, modules: DimseModules): 
     if (oldest && pending.size >= options.maxPending) oldest.giveUp('too many connections without an association');
     pending.add(new DimseAssociation(socket, options, { services, log, admit, closed }));
   });
-  const address = await new Promise<DimseListener['address']>((resolve, reject) => {
+  const listening = new Promise<DimseListener['address']>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const rule = `must be free to listen on (${error.code})`;
       const message = `cannot listen on ${options.host}:${options.port}`;
@@ -85,17 +89,22 @@ export async function startDimse(options: DimseOptions, modules: DimseModules): 
       resolve({ host: bound.address, port: bound.port });
     });
   });
+  const address = await listening.catch(async (error) => {
+    await commitments.stop();
+    throw error;
+  });
   server.on('error', (error) => log.error('dimse-listener-failed', { error: error.name }));
 
   const drain = async (timeoutMs: number): Promise<void> => {
     draining = true;
     server.close();
-    if (pending.size + established.size === 0) return;
+    const stopped = commitments.stop();
+    if (pending.size + established.size === 0) return stopped;
     for (const association of [...pending, ...established]) association.drain();
     const timer = setTimeout(() => {
       for (const association of established) association.giveUp('shutting down');
     }, timeoutMs);
-    await empty.promise;
+    await Promise.all([empty.promise, stopped]);
     clearTimeout(timer);
   };
   return { address, drain, close: () => drain(0) };

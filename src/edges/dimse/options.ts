@@ -1,3 +1,4 @@
+import type { CommitAfter } from '../../flows/commitment/judge.ts';
 import type { Peer } from './peers.ts';
 
 /** Settings of the DIMSE listener. */
@@ -34,6 +35,14 @@ export interface DimseOptions {
   sendRetries: number;
   /** Milliseconds before the first of these; doubled for each. */
   sendBackoffMs: number;
+  /** What has to be true of an instance before Storage Commitment confirms it. */
+  commitAfter: CommitAfter;
+  /** Milliseconds after which an instance of which that is still not true is reported as failed. */
+  commitWaitMs: number;
+  /** Milliseconds after which a report that nobody takes is given up. */
+  commitGiveUpMs: number;
+  /** Milliseconds that a peer has to release the association, before it is reported to on the same one. */
+  commitGraceMs: number;
   /** Bytes of an instance that may wait for the ingest; more, and the socket is paused. */
   highWaterBytes: number;
 }
@@ -57,5 +66,9 @@ export const dimseDefaults: DimseOptions = {
   sendAssociations: 2,
   sendRetries: 2,
   sendBackoffMs: 500,
+  commitAfter: 'stored',
+  commitWaitMs: 24 * 3_600_000,
+  commitGiveUpMs: 7 * 24 * 3_600_000,
+  commitGraceMs: 1000,
   highWaterBytes: 1 << 20,
 };

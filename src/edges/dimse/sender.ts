@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { canReencode, reencode } from '../../dicom/reencode.ts';
+import { EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../../dicom/transfer-syntax.ts';
 import type { ServedInstance } from '../../flows/serve/served.ts';
 import { isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
@@ -32,6 +34,7 @@ export interface Transfer {
   onProgress?: (progress: Progress) => Promise<void> | void;
 }
 
+const FALLBACKS = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN];
 /** Instances for which another association is worth its cost. */
 const WORTH_AN_ASSOCIATION = 8;
 
@@ -50,27 +53,37 @@ export function count(progress: Progress, sopInstanceUID: string, status: number
   }
 }
 
-/** The C-STORE of an instance as it is stored, on a context that was accepted for it. */
+/** The C-STORE of an instance on a context that {@link contextFor} found for it. */
 export function storeInvocation(
   instance: ServedInstance,
   context: AnsweredContext,
   originator?: Request['originator'],
 ): Parameters<Requestor['invoke']>[0] {
-  const { sopClassUID, sopInstanceUID, size, datasetOffset } = instance;
+  const { sopClassUID, sopInstanceUID, transferSyntaxUID, size, datasetOffset } = instance;
+  const stored = instance.bytes(datasetOffset);
+  const from = transferSyntax(transferSyntaxUID);
+  const to = transferSyntax(context.transferSyntax);
+  const asStored = context.transferSyntax === transferSyntaxUID || !from || !to;
   return {
     contextId: context.id,
     request: { field: C_STORE_RQ, sopClassUID, sopInstanceUID, ...(originator && { originator }) },
-    dataset: { size: size - datasetOffset, bytes: instance.bytes(datasetOffset) },
+    dataset: asStored ? { size: size - datasetOffset, bytes: stored } : { bytes: reencode(stored, from, to) },
   };
 }
 
-/** The context on which the instance can go as it is. */
-export function contextFor(instance: ServedInstance, contexts: Iterable<AnsweredContext>): AnsweredContext | undefined {
+/** The context on which the instance can go: as it is, or else in another native transfer syntax where its own is one. */
+export function contextFor(
+  { sopClassUID, transferSyntaxUID }: ServedInstance,
+  contexts: Iterable<AnsweredContext>,
+): AnsweredContext | undefined {
+  const from = transferSyntax(transferSyntaxUID);
+  let other: AnsweredContext | undefined;
   for (const context of contexts) {
-    if (context.abstractSyntax === instance.sopClassUID && context.transferSyntax === instance.transferSyntaxUID)
-      return context;
+    if (context.abstractSyntax !== sopClassUID) continue;
+    if (context.transferSyntax === transferSyntaxUID) return context;
+    if (canReencode(from, transferSyntax(context.transferSyntax))) other ??= context;
   }
-  return undefined;
+  return other;
 }
 
 /** Sends instances by C-STORE, over several associations, and tries again what may yet succeed. Never rejects for a peer. */
@@ -179,13 +192,21 @@ function keyOf({ sopClassUID, transferSyntaxUID }: ServedInstance): string {
   return `${sopClassUID} ${transferSyntaxUID}`;
 }
 
-/** A context for each pair of class and stored transfer syntax, so that each is accepted or not by itself. */
+/**
+ * A context for each pair of class and stored transfer syntax, so that each is accepted or not by itself; and one more for
+ * a class of which something is native, should its own transfer syntax be refused.
+ */
 function proposalsFor(instances: readonly ServedInstance[]): Map<string, Proposal> {
   const proposals = new Map<string, Proposal>();
   for (const instance of instances) {
-    if (proposals.size === MAX_CONTEXTS) break;
     const { sopClassUID: abstractSyntax, transferSyntaxUID } = instance;
+    if (proposals.has(keyOf(instance))) continue;
+    // Room for two.
+    if (proposals.size + 2 > MAX_CONTEXTS) break;
     proposals.set(keyOf(instance), { abstractSyntax, transferSyntaxes: [transferSyntaxUID] });
+    const others = FALLBACKS.filter((uid) => uid !== transferSyntaxUID);
+    const native = canReencode(transferSyntax(transferSyntaxUID), transferSyntax(EXPLICIT_VR_LITTLE_ENDIAN));
+    if (native) proposals.set(`${abstractSyntax} native`, { abstractSyntax, transferSyntaxes: others });
   }
   return proposals;
 }

@@ -44,7 +44,12 @@ export async function startCollector(
     { ...dimseDefaults, port: 0, ...options },
     {
       ingest: ingest ?? keep,
-      index: { query: () => ({ rows: [], more: false }) },
+      index: {
+        query: () => ({ rows: [], more: false }),
+        versions: () => [],
+        getValue: () => undefined,
+        setValue: () => undefined,
+      },
       serve: { instances: () => [] },
       log: { info: note, warn: note, error: note },
       ...modules,

@@ -133,6 +133,8 @@ test('contexts keep their ids in any order, and each gets its own answer', async
   peer.send(data(3, 3, command({ 2: CT, 256: 0x140, 272: 4, 2048: 0x0101 })));
   const answer = await peer.next();
   t.ok(answer?.body.includes(command({ 2304: 0x0211 })), 'unrecognized operation');
+  peer.send(data(3, 3, command({ 2: CT, 256: 0x30, 272: 5, 2048: 0x0101 })));
+  t.ok((await peer.next())?.body.includes(command({ 2304: 0 })), 'after which the association goes on');
   peer.socket.destroy();
 });
 
@@ -263,7 +265,8 @@ test('the library writes nothing to the console', { skip: skipWithout('echoscu')
     const { startDimse } = await import('${source}listener.ts');
     const { dimseDefaults } = await import('${source}options.ts');
     const log = { info() {}, warn() {}, error() {} };
-    const listener = await startDimse({ ...dimseDefaults, port: 0 }, { ingest: async () => ({}), log });
+    const index = { getValue: () => undefined };
+    const listener = await startDimse({ ...dimseDefaults, port: 0 }, { ingest: async () => ({}), index, log });
     console.log(listener.address.port);
     process.stdin.on('data', () => undefined).on('end', () => listener.close());`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script]);

@@ -21,8 +21,11 @@ export interface Operation {
   respond(response: Response): Promise<void>;
   /** Asks for an operation on the same association; rejects when that ends first. One at a time. */
   invoke(invocation: Invocation): Promise<Command>;
-  /** Runs when the last response was sent, on the same association, before it takes another operation. */
-  afterwards(work: () => Promise<void>): void;
+  /**
+   * Runs `work` on the same association after so many milliseconds, when no operation runs; the peer may release it
+   * meanwhile. Where the association has ended before, `work` runs all the same, and what it asks for rejects.
+   */
+  later(ms: number, work: () => Promise<void>): void;
 }
 
 /** A DIMSE service: what is done for one kind of request. */
