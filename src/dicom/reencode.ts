@@ -48,9 +48,10 @@ class Reencoder {
   #held: Buffer = Buffer.alloc(0);
   /** Offset of `#held` in the source. */
   #position = 0;
-  /** Bytes of a value that are still to come, and the unit in which they are swapped. */
+  /** Bytes of a value that are still to come, the unit in which they are passed on, and whether it is swapped. */
   #valueLeft = 0;
   #unit = 1;
+  #swaps = false;
   #open: Open[] = [];
   #signed = false;
   #isPixelRepresentation = false;
@@ -105,7 +106,7 @@ class Reencoder {
     if (count === 0) return false;
     const value = Buffer.from(this.#held.subarray(0, count));
     if (this.#isPixelRepresentation) this.#signed = uint16(value, 0, this.#from.bigEndian) === 1;
-    if (this.#unit > 1 && count % this.#unit === 0) swap(value, this.#unit);
+    if (this.#swaps && this.#unit > 1 && count % this.#unit === 0) swap(value, this.#unit);
     this.#out.push(value);
     this.#valueLeft -= count;
     this.#advance(count);
@@ -156,7 +157,8 @@ class Reencoder {
     if (!vr.long && length > 0xffff && !this.#to.implicit) vr = UN;
     this.#write(tag, vr, length);
     this.#valueLeft = length;
-    this.#unit = bigEndian !== this.#to.bigEndian ? unitOf(vr) : 1;
+    this.#unit = unitOf(vr);
+    this.#swaps = bigEndian !== this.#to.bigEndian;
     this.#isPixelRepresentation = tag === PIXEL_REPRESENTATION && this.#open.length === 0 && length === 2;
     return true;
   }

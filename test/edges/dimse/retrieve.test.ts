@@ -208,3 +208,34 @@ test('C-GET counts, and stops where it is told to', async (t) => {
     [0xff00, 4, 1, 1, 0],
   ]);
 });
+
+test('what the receiver does not take as it is stored goes in another native transfer syntax', { skip }, async (t) => {
+  const archive = await startArchive(t);
+  const inEach = ['1.2.840.10008.1.2', EXPLICIT_LE, '1.2.840.10008.1.2.2'].map((transferSyntaxUID, i) =>
+    slice({ instance: i + 1, transferSyntaxUID }),
+  );
+  for (const file of inEach) await archive.keep(file);
+  const folder = await tempFolder(t);
+  const { output } = await runTool('getscu', [
+    ...['-d', '+B', '-S', '-od', folder, '-aec', 'DAGPACS', '127.0.0.1', String(archive.to.port)],
+    ...['-k', 'QueryRetrieveLevel=STUDY', '-k', `StudyInstanceUID=${studyUID(1)}`],
+  ]);
+  t.match(output, /Completed Suboperations\s*: 3\b/);
+  const names = await readdir(folder);
+  const files = await Promise.all(names.map((name) => readFile(join(folder, name))));
+  t.strictSame(
+    files.map((file) => metaOf(file)['00020010']),
+    Array(3).fill(EXPLICIT_LE),
+  );
+  for (const name of names) {
+    const dumped = await runTool('dcmdump', [
+      '-q',
+      '+P',
+      '7fe0,0010',
+      '+P',
+      'ReferencedSOPInstanceUID',
+      join(folder, name),
+    ]);
+    t.match(dumped.output, /\(7fe0,0010\) OW/, 'DCMTK reads it');
+  }
+});
