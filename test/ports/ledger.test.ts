@@ -287,7 +287,14 @@ test('a node that is away, or that accepts and is silent, is unreachable', async
   await hanging.close();
   server.close();
 
-  const away = open(t, { directory: await tempFolder(t), rpc: url });
+  // A port of its own: a connection to the silent one may still be kept for reuse.
+  const gone = createServer();
+  gone.listen(0, '127.0.0.1');
+  await once(gone, 'listening');
+  const nobody = `http://127.0.0.1:${(gone.address() as AddressInfo).port}`;
+  gone.close();
+  await once(gone, 'close');
+  const away = open(t, { directory: await tempFolder(t), rpc: nobody });
   t.match((await until(away, 'unreachable')).reason, /the node is not reachable/);
   await t.rejects(away.find(ZERO), { code: 'chain-unavailable' });
 });
