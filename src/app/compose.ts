@@ -9,6 +9,7 @@ import type { SwarmOptions } from '../adapters/swarm/options.ts';
 import { openSwarm } from '../adapters/swarm/swarm.ts';
 import { openFileVault } from '../adapters/vault/file-vault.ts';
 import { type DimseListener, startDimse } from '../edges/dimse/listener.ts';
+import { createTransfer } from '../edges/dimse/transfers.ts';
 import { type HttpOptions, httpDefaults } from '../edges/http/options.ts';
 import { type HttpListener, startHttp } from '../edges/http/server.ts';
 import { type Outbox, startOutbox } from '../flows/anchor/outbox.ts';
@@ -97,11 +98,13 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   const serve = createServe({ blocks, vault, index });
   const custody = createCustodyView({ outboxMax: config.DAGPACS_OUTBOX_MAX }, { blocks, index, ledger, swarm });
 
-  const dimse = await listening('DAGPACS_DIMSE_PORT', startDimse(dimseOptions(config), { ingest, index, serve, log }));
+  const forDimse = dimseOptions(config);
+  const transfer = createTransfer(forDimse, serve, log);
+  const dimse = await listening('DAGPACS_DIMSE_PORT', startDimse(forDimse, { ingest, index, serve, log }));
   undo.push(() => dimse.close());
   const http = await listening(
     'DAGPACS_HTTP_PORT',
-    startHttp(httpOptions(config), { ingest, serve, index, custody, log, ready }),
+    startHttp(httpOptions(config), { ingest, serve, index, custody, transfer, log, ready }),
   );
   return { http, dimse, outbox, commits, blocks, index, ledger, swarm, release };
 }

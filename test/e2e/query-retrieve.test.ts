@@ -44,4 +44,23 @@ test('a workstation finds and moves what was pushed, and a stranger does not', {
     const same = received.find((other) => metaOf(other)['00020003'] === metaOf(file)['00020003']);
     t.ok(same && datasetOf(same).equals(datasetOf(file)));
   }
+
+  const sent = await fetch(`${bridge.url}/dimse/${aeTitle}/send?StudyInstanceUID=${study}`, { method: 'POST' });
+  t.equal(sent.status, 200);
+  const steps = (await sent.text()).trimEnd().split('\n');
+  t.strictSame(JSON.parse(steps.at(-1) ?? ''), { remaining: 0, completed: 3, failed: 0, warning: 0, failedUIDs: [] });
+  for (const [path, status] of [
+    [`NOBODY/send?StudyInstanceUID=${study}`, 404],
+    [`${aeTitle}/send?StudyInstanceUID=1.2.3`, 404],
+    [`${aeTitle}/send`, 400],
+    [`${aeTitle}/send?StudyInstanceUID=${study}&SOPInstanceUID=1.2`, 400],
+  ] as const) {
+    t.equal((await fetch(`${bridge.url}/dimse/${path}`, { method: 'POST' })).status, status, path);
+  }
+  const command = (...args: string[]) =>
+    runTool(process.execPath, ['src/cli.ts', 'send', ...args], { DAGPACS_DATA_DIR: bridge.dataDir });
+  const byCommand = await command(aeTitle, study);
+  t.equal(byCommand.code, 0, byCommand.output);
+  t.match(byCommand.output, /"completed":3,"failed":0/);
+  t.equal((await command('NOBODY', study)).code, 2);
 });

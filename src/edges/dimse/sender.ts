@@ -2,9 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { canReencode, reencode } from '../../dicom/reencode.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../../dicom/transfer-syntax.ts';
 import type { ServedInstance } from '../../flows/serve/served.ts';
+import type { TransferProgress } from '../../flows/serve/transfer.ts';
 import { isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
-import { C_STORE_RQ, type Request, type SubOperations } from './command.ts';
+import { C_STORE_RQ, type Request } from './command.ts';
 import type { AnsweredContext } from './negotiation.ts';
 import type { Peer } from './peers.ts';
 import { MAX_CONTEXTS, openAssociation, type Proposal, type Requestor, type RequestorOptions } from './requestor.ts';
@@ -18,12 +19,6 @@ export interface SendOptions extends RequestorOptions {
   sendBackoffMs: number;
 }
 
-/** How a transfer stands. */
-export interface Progress extends Required<SubOperations> {
-  /** SOP Instance UIDs of what failed. */
-  failedUIDs: string[];
-}
-
 export interface Transfer {
   to: Peer;
   instances: readonly ServedInstance[];
@@ -31,19 +26,19 @@ export interface Transfer {
   signal: AbortSignal;
   originator?: NonNullable<Request['originator']>;
   /** Told after each instance. */
-  onProgress?: (progress: Progress) => Promise<void> | void;
+  onProgress?: (progress: TransferProgress) => Promise<void> | void;
 }
 
 const FALLBACKS = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN];
 /** Instances for which another association is worth its cost. */
 const WORTH_AN_ASSOCIATION = 8;
 
-export function startProgress(count: number): Progress {
+export function startProgress(count: number): TransferProgress {
   return { remaining: count, completed: 0, failed: 0, warning: 0, failedUIDs: [] };
 }
 
 /** Counts one C-STORE response, or undefined for one that could not be asked for (PS3.4 C.4.2.1). */
-export function count(progress: Progress, sopInstanceUID: string, status: number | undefined): void {
+export function count(progress: TransferProgress, sopInstanceUID: string, status: number | undefined): void {
   progress.remaining--;
   if (status === 0) progress.completed++;
   else if (status !== undefined && status >> 12 === 0xb) progress.warning++;
@@ -87,7 +82,7 @@ export function contextFor(
 }
 
 /** Sends instances by C-STORE, over several associations, and tries again what may yet succeed. Never rejects for a peer. */
-export async function sendInstances(transfer: Transfer, options: SendOptions, log: Log): Promise<Progress> {
+export async function sendInstances(transfer: Transfer, options: SendOptions, log: Log): Promise<TransferProgress> {
   const progress = startProgress(transfer.instances.length);
   const queue = [...transfer.instances];
   const wanted = Math.ceil(queue.length / WORTH_AN_ASSOCIATION);
@@ -101,7 +96,7 @@ interface Shared {
   transfer: Transfer;
   options: SendOptions;
   log: Log;
-  progress: Progress;
+  progress: TransferProgress;
   queue: ServedInstance[];
   /** No association could be had, with all retries: what is left fails without another try. */
   unreachable: boolean;

@@ -65,6 +65,9 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
     },
     custody: memoryCustody(stored),
     log: { info: record, warn: record, error: record },
+    transfer: () => {
+      throw new DagpacsError('not-found', 'There is no such application entity');
+    },
     ready: () => true,
     ...options.modules,
   };

@@ -4,11 +4,11 @@ import type { Query } from '../../../dicom/query.ts';
 import { valuesOf } from '../../../dicom/query-keys.ts';
 import { transferSyntax } from '../../../dicom/transfer-syntax.ts';
 import type { Scope, Serve, ServedInstance } from '../../../flows/serve/served.ts';
+import type { TransferProgress } from '../../../flows/serve/transfer.ts';
 import { isDagpacsError } from '../../../kernel/errors.ts';
 import type { Index } from '../../../ports/index.ts';
 import type { Response } from '../command.ts';
 import { CANCELLED, IDENTIFIER_MISMATCH, SOME_FAILED, SUCCESS, UNABLE_TO_PERFORM_SUBOPERATIONS } from '../errors.ts';
-import type { Progress } from '../sender.ts';
 import { type Identifier, Refusal, UNIQUE_KEYS } from './identifier.ts';
 import type { Operation } from './service.ts';
 
@@ -77,7 +77,7 @@ function held(scope: Scope, { serve }: RetrievalModules): ServedInstance[] {
 }
 
 /** The last response: what became of the sub-operations, and which of them failed (PS3.4 C.4.2.1.4, C.4.3.1.4). */
-export function finalResponse(progress: Progress, { context, signal }: Operation): Response {
+export function finalResponse(progress: TransferProgress, { context, signal }: Operation): Response {
   const { remaining, completed, failed, warning, failedUIDs } = progress;
   const cancelled = signal.aborted && remaining > 0;
   const subOperations = { completed, failed, warning, ...(cancelled && { remaining }) };
