@@ -35,7 +35,7 @@ export const settings = {
   DAGPACS_AE_PEERS: setting(
     z.string(),
     '',
-    'the application entities that may call, and what C-MOVE and commitment send to: JSON `[{"aeTitle", "host", "port", "services"}]` or the path of a file with it; `services` of `echo`, `store`, `find`, `move`, `get`, `commit`, all where it is left out; unset: anyone may call',
+    'the application entities that may call, and what C-MOVE and commitment send to: JSON `[{"aeTitle", "host", "port", "tls", "services"}]` or the path of a file with it; `tls` true: sent to over TLS; `services` of `echo`, `store`, `find`, `move`, `get`, `commit`, all where it is left out; unset: anyone may call',
   ),
   DAGPACS_DIMSE_CHECK_CALLED_AE: setting(
     z.enum(['on', 'off']),
@@ -53,6 +53,23 @@ export const settings = {
   DAGPACS_DIMSE_IDLE_MS: setting(count(1), '60000', 'milliseconds of silence after which an association is aborted'),
   DAGPACS_DIMSE_TIMEOUT_MS: setting(count(1), '60000', 'milliseconds that a peer may take to answer a request of ours'),
   DAGPACS_DIMSE_SEND_ASSOCIATIONS: setting(count(1), '2', 'associations at one time to one destination'),
+  DAGPACS_DIMSE_TLS_CERT: setting(
+    z.string(),
+    '',
+    'PEM file of our certificate with its chain; set: listen for TLS too',
+  ),
+  DAGPACS_DIMSE_TLS_KEY: setting(z.string(), '', 'PEM file of its key'),
+  DAGPACS_DIMSE_TLS_CA: setting(
+    z.string(),
+    '',
+    'PEM file of the authorities that callers and destinations are checked by; unset: the well-known ones',
+  ),
+  DAGPACS_DIMSE_TLS_CLIENT_AUTH: setting(
+    z.enum(['on', 'off']),
+    'off',
+    '`on`: callers over TLS must show a certificate',
+  ),
+  DAGPACS_DIMSE_TLS_PORT: setting(port, '2762', 'port for DIMSE over TLS; 0 takes a free one'),
   DAGPACS_COMMIT_AFTER: setting(
     z.enum(['stored', 'replicated', 'anchored', 'both']),
     'stored',

@@ -1,5 +1,6 @@
 import type { CommitAfter } from '../../flows/commitment/judge.ts';
 import type { Peer } from './peers.ts';
+import type { TlsOptions } from './tls.ts';
 
 /** Settings of the DIMSE listener. */
 export interface DimseOptions {
@@ -15,6 +16,8 @@ export interface DimseOptions {
    * Who may call, and for what; where C-MOVE and Storage Commitment send to. Undefined: anybody, anything, to nowhere.
    */
   peers?: readonly Peer[];
+  /** Listen for TLS too, and how; undefined: not. */
+  tls?: TlsOptions;
   /** Longest P-DATA-TF that peers are told to send, in bytes (PS3.8 Annex D.1). */
   maxPduLength: number;
   /** Associations at one time; more are rejected as transient, local limit exceeded. */

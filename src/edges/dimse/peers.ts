@@ -6,6 +6,8 @@ export interface Peer {
   /** Where it listens: for what we send, and for no check of where it calls from. */
   host: string;
   port: number;
+  /** It is sent to over TLS. */
+  tls?: boolean;
   /** What it may ask of us. */
   services: readonly ServiceName[];
 }

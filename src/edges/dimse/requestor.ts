@@ -10,6 +10,7 @@ import type { AnsweredContext } from './negotiation.ts';
 import * as pdu from './pdu.ts';
 import type { Peer } from './peers.ts';
 import { MAX_SENT, writeAll } from './socket-writes.ts';
+import { connectTls, type TlsOptions } from './tls.ts';
 
 /** A presentation context that is proposed. */
 export interface Proposal {
@@ -25,6 +26,8 @@ export interface RequestorOptions {
   /** Milliseconds in which the peer must take the connection and answer the association. */
   artimMs: number;
   dimseTimeoutMs: number;
+  /** What we show to peers over TLS, and whom we trust. */
+  tls?: TlsOptions;
 }
 
 /** How long a peer may take to read our last PDU. */
@@ -42,7 +45,8 @@ export async function openAssociation(
   options: RequestorOptions,
   log: Log,
 ): Promise<Requestor> {
-  const socket = connect({ host: peer.host, port: peer.port, noDelay: true });
+  const { host, port } = peer;
+  const socket = peer.tls ? connectTls(peer, options.tls) : connect({ host, port, noDelay: true });
   const requestor = new Requestor(socket, peer, proposals, options, log);
   await requestor.opened;
   return requestor;
@@ -85,7 +89,7 @@ export class Requestor extends dimse.Scp {
       },
     );
     this.#timer = setTimeout(() => socket.destroy(), options.artimMs);
-    socket.once('connect', () => this.sendAssociationRequest(this.#describe()));
+    socket.once(peer.tls ? 'secureConnect' : 'connect', () => this.sendAssociationRequest(this.#describe()));
     socket.on('data', (bytes) => this.#receive(bytes));
     // A close event follows, and says all there is to do.
     socket.on('error', () => undefined);
