@@ -6,6 +6,7 @@ import { made } from '../../fixtures/additions.ts';
 import { IMPLICIT_LE } from '../../fixtures/dicom.ts';
 import { type FoundDataset, findscu } from '../../fixtures/findscu.ts';
 import { skipWithout } from '../../fixtures/tools.ts';
+import { startCollector } from './collector.ts';
 import { library, startLibrary } from './library.ts';
 import { associateRequest, command, data, type RawPeer, rawPeer, readCommandNumbers } from './raw-peer.ts';
 
@@ -227,4 +228,29 @@ test('identifiers that are none', async (t) => {
   t.same(await next(), { status: 0xc000 });
   peer.send(data(1, 3, command({ 2: STUDY_ROOT, 256: 0x20, 272: 1, 1792: 0, 2048: 0x0101 })));
   t.same(await next(), { status: 0xa900 }, 'none at all');
+});
+
+test('a peer that asks without reading the answers is not answered ahead', async (t) => {
+  const text = 'x'.repeat(60_000);
+  let pages = 0;
+  const index = {
+    query() {
+      pages++;
+      return { rows: Array(500).fill(`{"00104000":{"vr":"LT","Value":["${text}"]}}`) as string[], more: true };
+    },
+    versions: () => [],
+    getValue: () => undefined,
+    setValue: () => undefined,
+  };
+  const { to, listener } = await startCollector({ idleTimeoutMs: 200 }, undefined, { index });
+  t.teardown(() => listener.close());
+  const { peer, ask } = await querying(to.port, STUDY_ROOT);
+  peer.socket.pause();
+  ask(study({ '00104000': { vr: 'LT' } }));
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  t.equal(pages, 1, 'no page is read before the one before it was sent');
+  // It does not take what it asked for: its association ends, and with it the query.
+  await listener.drain(1000);
+  t.equal(pages, 1);
+  peer.socket.destroy();
 });
