@@ -1,6 +1,8 @@
 const USAGE = `Usage: dagpacs COMMAND
 
   serve      run the bridge until it is told to stop
+  send AE STUDY [SERIES [INSTANCE]]
+             have the bridge that runs send by C-STORE to a peer of DAGPACS_AE_PEERS; UIDs
   verify     check a receipt, and a file against it, with nothing but a node of the chain
   doctor     look at all that the bridge needs, and say what to do
   chain      print our account, or deploy the contract on a chain
@@ -15,6 +17,11 @@ type Command = (args: string[]) => Promise<number>;
 /** Each command loads what it needs, so that a small one is quick. */
 const COMMANDS: Record<string, () => Promise<Command>> = {
   serve: async () => withoutArguments('serve', (await import('./serve-command.ts')).serveCommand),
+  send: async () => {
+    const { sendCommand } = await import('./send-command.ts');
+    return async (args) =>
+      args.length < 2 || args.length > 4 ? usage('send takes an AE title and one to three UIDs') : sendCommand(args);
+  },
   verify: async () => (await import('./verify-command.ts')).verifyCommand,
   doctor: async () => (await import('./doctor-command.ts')).doctorCommand,
   chain: async () => (await import('./chain-command.ts')).chainCommand,

@@ -9,7 +9,7 @@ import type { SwarmOptions } from '../adapters/swarm/options.ts';
 import { openSwarm } from '../adapters/swarm/swarm.ts';
 import { openFileVault } from '../adapters/vault/file-vault.ts';
 import { type DimseListener, startDimse } from '../edges/dimse/listener.ts';
-import { dimseDefaults } from '../edges/dimse/options.ts';
+import { createTransfer } from '../edges/dimse/transfers.ts';
 import { type HttpOptions, httpDefaults } from '../edges/http/options.ts';
 import { type HttpListener, startHttp } from '../edges/http/server.ts';
 import { type Outbox, startOutbox } from '../flows/anchor/outbox.ts';
@@ -26,6 +26,7 @@ import type { Index } from '../ports/index.ts';
 import type { Hex, Ledger } from '../ports/ledger.ts';
 import type { Swarm } from '../ports/swarm.ts';
 import type { Config } from './config.ts';
+import { dimseOptions } from './dimse-options.ts';
 
 /** The parts of a running bridge, for whoever starts and stops it. */
 export interface Bridge {
@@ -87,7 +88,10 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       vault,
       index,
       commits,
-      pushback: createPushback(config.DAGPACS_OUTBOX_MAX, { index, swarm }),
+      pushback: createPushback(
+        { outboxMax: config.DAGPACS_OUTBOX_MAX, diskHeadroom: config.DAGPACS_DISK_HEADROOM },
+        { index, swarm, blocks },
+      ),
       onStored: () => outbox.notify(),
     },
   );
@@ -97,22 +101,13 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
     { blocks, index, ledger, swarm, vault, problem: () => outbox.problem() },
   );
 
-  const dimse = await listening(
-    'DAGPACS_DIMSE_PORT',
-    startDimse(
-      {
-        ...dimseDefaults,
-        host: config.DAGPACS_DIMSE_HOST,
-        port: config.DAGPACS_DIMSE_PORT,
-        aeTitle: config.DAGPACS_AE_TITLE,
-      },
-      { ingest, log },
-    ),
-  );
+  const forDimse = dimseOptions(config);
+  const transfer = createTransfer(forDimse, serve, log);
+  const dimse = await listening('DAGPACS_DIMSE_PORT', startDimse(forDimse, { ingest, index, serve, log }));
   undo.push(() => dimse.close());
   const http = await listening(
     'DAGPACS_HTTP_PORT',
-    startHttp(httpOptions(config), { ingest, serve, index, custody, log, ready }),
+    startHttp(httpOptions(config), { ingest, serve, index, custody, transfer, log, ready }),
   );
   return { http, dimse, outbox, commits, blocks, index, ledger, swarm, release };
 }

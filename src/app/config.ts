@@ -21,12 +21,59 @@ export const settings = {
     '8080',
     'port of the HTTP listener; DICOMweb is under `/dicom-web`; 0 takes a free one',
   ),
-  DAGPACS_DIMSE_HOST: setting(loopback, '127.0.0.1', 'address of the DIMSE listener; loopback only'),
+  DAGPACS_DIMSE_HOST: setting(
+    z.string().min(1),
+    '127.0.0.1',
+    'address of the DIMSE listener; beyond loopback only with `DAGPACS_AE_PEERS`',
+  ),
   DAGPACS_DIMSE_PORT: setting(port, '11112', 'port of the DIMSE listener; 0 takes a free one'),
   DAGPACS_AE_TITLE: setting(
     z.string().regex(/^[\x20-\x5b\x5d-\x7e]{1,16}$/, 'must be 1 to 16 characters of ASCII without a backslash'),
     'DAGPACS',
     'our application entity title',
+  ),
+  DAGPACS_AE_PEERS: setting(
+    z.string(),
+    '',
+    'the application entities that may call, and what C-MOVE and commitment send to: JSON `[{"aeTitle", "host", "port", "tls", "services"}]` or the path of a file with it; `tls` true: sent to over TLS; `services` of `echo`, `store`, `find`, `move`, `get`, `commit`, all where it is left out; unset: anyone may call',
+  ),
+  DAGPACS_DIMSE_CHECK_CALLED_AE: setting(
+    z.enum(['on', 'off']),
+    'off',
+    '`on`: refuse associations that call another AE title than ours',
+  ),
+  DAGPACS_DIMSE_MAX_ASSOCIATIONS: setting(count(1), '64', 'associations at one time'),
+  DAGPACS_DIMSE_MAX_PER_PEER: setting(count(1), '64', 'associations at one time of one AE title at one address'),
+  DAGPACS_DIMSE_MAX_PDU: setting(count(4096).max(1 << 24), '131072', 'longest P-DATA-TF that peers may send, in bytes'),
+  DAGPACS_DIMSE_ARTIM_MS: setting(
+    count(1),
+    '30000',
+    'milliseconds in which a connection must ask for its association, and a destination must answer ours',
+  ),
+  DAGPACS_DIMSE_IDLE_MS: setting(count(1), '60000', 'milliseconds of silence after which an association is aborted'),
+  DAGPACS_DIMSE_TIMEOUT_MS: setting(count(1), '60000', 'milliseconds that a peer may take to answer a request of ours'),
+  DAGPACS_DIMSE_SEND_ASSOCIATIONS: setting(count(1), '2', 'associations at one time to one destination'),
+  DAGPACS_DIMSE_TLS_CERT: setting(
+    z.string(),
+    '',
+    'PEM file of our certificate with its chain; set: listen for TLS too',
+  ),
+  DAGPACS_DIMSE_TLS_KEY: setting(z.string(), '', 'PEM file of its key'),
+  DAGPACS_DIMSE_TLS_CA: setting(
+    z.string(),
+    '',
+    'PEM file of the authorities that callers and destinations are checked by; unset: the well-known ones',
+  ),
+  DAGPACS_DIMSE_TLS_CLIENT_AUTH: setting(
+    z.enum(['on', 'off']),
+    'off',
+    '`on`: callers over TLS must show a certificate',
+  ),
+  DAGPACS_DIMSE_TLS_PORT: setting(port, '2762', 'port for DIMSE over TLS; 0 takes a free one'),
+  DAGPACS_COMMIT_AFTER: setting(
+    z.enum(['stored', 'replicated', 'anchored', 'both']),
+    'stored',
+    'what Storage Commitment waits for beside durable storage: `replicated`, `anchored` or `both`',
   ),
   DAGPACS_PUBLIC_URL: setting(
     z.union([z.literal(''), z.url({ protocol: /^https?$/ })]),
@@ -54,6 +101,11 @@ export const settings = {
     count(1),
     '1000000',
     'versions that may wait for their anchor or replica before new instances are refused with 503 or A700',
+  ),
+  DAGPACS_DISK_HEADROOM: setting(
+    count(0),
+    String(1024 ** 3),
+    'bytes that are left free on the disk: with less, new instances are refused with 503 or A700',
   ),
   DAGPACS_ANCHOR_MAX_BATCH: setting(count(1).max(4096), '256', 'versions that close a batch'),
   DAGPACS_ANCHOR_MAX_AGE_MS: setting(count(1), '2000', 'milliseconds after which the oldest version closes a batch'),
@@ -125,6 +177,10 @@ export function readConfig(environment: NodeJS.ProcessEnv = environmentWithFile(
     if (!name.startsWith('DAGPACS_') || name.startsWith('DAGPACS_TEST_') || name in settings) continue;
     const rule = 'is not a setting of DagPACS; README.md has the list';
     throw new DagpacsError('bad-setting', `${name}: ${rule}`, { attribute: name, rule });
+  }
+  if (!isLoopback(config.DAGPACS_DIMSE_HOST as string) && config.DAGPACS_AE_PEERS === '') {
+    const rule = 'must be a loopback address unless DAGPACS_AE_PEERS says who may call';
+    throw new DagpacsError('bad-setting', `DAGPACS_DIMSE_HOST: ${rule}`, { attribute: 'DAGPACS_DIMSE_HOST', rule });
   }
   config.DAGPACS_DATA_DIR = resolve(config.DAGPACS_DATA_DIR as string);
   return config as Config;

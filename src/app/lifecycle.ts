@@ -66,7 +66,11 @@ function announce(path: string, config: Config, { http, dimse }: Bridge): void {
   const announcement = {
     pid: process.pid,
     http: urlOf(http.address),
-    dimse: { ...dimse.address, aeTitle: config.DAGPACS_AE_TITLE },
+    dimse: {
+      ...dimse.address,
+      aeTitle: config.DAGPACS_AE_TITLE,
+      ...(dimse.tlsAddress && { tlsPort: dimse.tlsAddress.port }),
+    },
   };
   writeFileSync(path, `${JSON.stringify(announcement, null, 2)}\n`, { mode: 0o600 });
   chmodSync(path, 0o600);

@@ -18,6 +18,8 @@ interface CharacterSet {
 
 /** What the value of Specific Character Set means for the text that it governs. */
 export interface SpecificCharacterSet {
+  /** The value that it is made from. */
+  readonly value: string;
   /** False: ISO IR 6 only, by default or by name. */
   readonly named: boolean;
   /** Terms that are not in the standard; text is then taken as UTF-8 or Latin-1. */
@@ -171,7 +173,7 @@ function isUTF8(bytes: Uint8Array): boolean {
   }
 }
 
-function whole(label: string): SpecificCharacterSet {
+function whole(label: string): Omit<SpecificCharacterSet, 'value'> {
   return { named: true, unknown: false, decode: (bytes) => decodeAs(label, bytes) };
 }
 
@@ -181,7 +183,12 @@ function decodeUndeclared(bytes: Uint8Array, person: boolean): string {
 }
 
 /** No Specific Character Set: ISO IR 6. Bytes beyond it are taken as UTF-8 where they are that, else as Latin-1. */
-export const DEFAULT_CHARACTER_SET: SpecificCharacterSet = { named: false, unknown: false, decode: decodeUndeclared };
+export const DEFAULT_CHARACTER_SET: SpecificCharacterSet = {
+  value: '',
+  named: false,
+  unknown: false,
+  decode: decodeUndeclared,
+};
 
 const parsed = new Map<string, SpecificCharacterSet>();
 
@@ -189,13 +196,13 @@ const parsed = new Map<string, SpecificCharacterSet>();
 export function specificCharacterSet(value: string): SpecificCharacterSet {
   let set = parsed.get(value);
   if (!set) {
-    set = parse(value);
+    set = { ...parse(value), value };
     if (parsed.size < 256) parsed.set(value, set);
   }
   return set;
 }
 
-function parse(value: string): SpecificCharacterSet {
+function parse(value: string): Omit<SpecificCharacterSet, 'value'> {
   const terms = value.split('\\').map((term) => term.trim().toUpperCase());
   const first = terms[0] as string;
   if (/^GB[\s_-]?18030$/.test(first)) return whole('gb18030');

@@ -143,12 +143,20 @@ export function asksNothing(match: Match): boolean {
  * any item may match. `fuzzy` lets a PN match by prefixes of its words, in any order, beside its own rule.
  */
 export function matchesDataset(dataset: DicomJson, match: Match, fuzzy: boolean): boolean {
+  if (match.kind === 'moment') return matchesMoment(dataset, match);
   const [tag = '', ...rest] = match.tag.split('.');
   const element = dataset[tag];
   if (rest.length === 0) return matchesElement(element, match, fuzzy);
   if (asksNothing(match)) return true;
   const inner = { ...match, tag: rest.join('.') };
   return (element?.Value ?? []).some((item) => isItem(item) && matchesDataset(item, inner, fuzzy));
+}
+
+function matchesMoment(dataset: DicomJson, { tag, timeTag, from, to }: Match & { kind: 'moment' }): boolean {
+  const first = (of: string): string => String(dataset[of]?.Value?.[0] ?? '');
+  const date = dateKey(first(tag));
+  const key = date + timeKey(first(timeTag));
+  return date !== '' && (!from || key >= from) && (!to || key <= to);
 }
 
 /** True where one of the element's values matches (PS3.4 C.2.2.2); an absent or empty one matches universal keys only. */
@@ -174,6 +182,8 @@ function valueTest(vr: string, match: Match): (value: string) => boolean {
   if (match.kind === 'wildcard') {
     return (value) => matchesWildcard(match.pattern, value.trim());
   }
+  // Of two elements: one alone says nothing.
+  if (match.kind === 'moment') return () => false;
   if (NUMBERS.has(vr)) return (value) => Number(value) === Number(match.value);
   if (vr === 'DA' || vr === 'TM' || vr === 'DT') {
     const wanted = rangeKey(vr, match.value);

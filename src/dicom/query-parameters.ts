@@ -70,7 +70,7 @@ function invalid(name: string, rule: string): DagpacsError {
 }
 
 /** The matching rule for a value (PS3.4 C.2.2.2); undefined for one that matches everything. */
-function matchOf(name: string, tag: string, values: readonly string[]): Match | undefined {
+export function matchOf(name: string, tag: string, values: readonly string[]): Match | undefined {
   const vr = vrOf(tag.slice(-8));
   if (vr === 'UI' || LISTS.has(tag)) return listOf(name, tag, vr, values);
   const [value = ''] = values;

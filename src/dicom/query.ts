@@ -4,9 +4,15 @@ export type Match =
   | { tag: string; kind: 'wildcard'; pattern: string }
   | { tag: string; kind: 'uid-list'; values: string[] }
   /** Inclusive; either end may be open. */
-  | { tag: string; kind: 'range'; from?: string; to?: string };
+  | { tag: string; kind: 'range'; from?: string; to?: string }
+  /**
+   * A date (`tag`) and a time as one moment (combined date-time matching, PS3.4 C.2.2.2.5). Inclusive; the ends are
+   * `YYYYMMDDHHMMSSFFFFFF`, and either may be open.
+   */
+  | { tag: string; timeTag: string; kind: 'moment'; from?: string; to?: string };
 
-export type QueryLevel = 'study' | 'series' | 'instance';
+/** `patient` is one of C-FIND only (PS3.4 C.6.1.1). */
+export type QueryLevel = 'patient' | 'study' | 'series' | 'instance';
 
 export interface Query {
   level: QueryLevel;

@@ -55,6 +55,8 @@ export type ErrorCode =
   | 'swarm-unavailable'
   /** A backup that is damaged, of another passphrase, or at odds with what is there. */
   | 'backup-refused'
+  /** A DICOM peer cannot be reached, or refuses the association. */
+  | 'peer-unavailable'
   /** A setting has a value that its rule forbids, or the surroundings do not allow the bridge to start. */
   | 'bad-setting';
 

@@ -1,4 +1,5 @@
 import type { QueryLevel } from '../../dicom/query.ts';
+import { levelOf } from '../../dicom/query-levels.ts';
 
 /** An attribute that a row has by default; a required one is there even where it is empty. */
 export interface RowAttribute {
@@ -30,6 +31,7 @@ export const INSTANCE_ATTRIBUTES = attributes('00200013:IS', '00280008:IS 002800
 
 /** Made by the index, per level. */
 const DERIVED: Record<QueryLevel, string> = {
+  patient: '00080005 00080056 00201200 00201202 00201204',
   study: '00080005 00080056 00080061 00080062 00081190 0020000D 00201206 00201208',
   series: '00080005 00081190 0020000D 0020000E 00201209',
   instance: '00080005 00080016 00080018 00080056 00081190 00083002 0020000D 0020000E',
@@ -37,42 +39,13 @@ const DERIVED: Record<QueryLevel, string> = {
 
 const tagsOf = (list: RowAttribute[]) => list.map(({ tag }) => tag);
 
+/** What a study's row says about its patient. */
+const PATIENT_TAGS = tagsOf(STUDY_ATTRIBUTES).filter((tag) => levelOf(tag) === 'patient');
+
 /** What a row of the level has by itself, without what it takes over from the levels above. */
 export const DEFAULT_TAGS: Record<QueryLevel, ReadonlySet<string>> = {
+  patient: new Set([...DERIVED.patient.split(' '), ...PATIENT_TAGS]),
   study: new Set([...DERIVED.study.split(' '), ...tagsOf(STUDY_ATTRIBUTES)]),
   series: new Set([...DERIVED.series.split(' '), ...tagsOf(SERIES_ATTRIBUTES), ...tagsOf(SERIES_STEP_ATTRIBUTES)]),
   instance: new Set([...DERIVED.instance.split(' '), ...tagsOf(INSTANCE_ATTRIBUTES)]),
 };
-
-/** Patient, Patient Study and General Study modules (PS3.3 C.7.1, C.7.2) beside the groups 0010 and 0012. */
-const STUDY_TAGS = new Set(
-  (
-    '00080020 00080030 00080050 00080051 00080090 00080092 00080094 00080096 0008009C 0008009D 00080201 00081030 00081032 ' +
-    '00081048 00081049 00081060 00081062 00081080 00081084 00081110 00081120 0020000D 00200010 00201070 00321032 ' +
-    '00321033 00321034 00321060 00321064 00324000 00380010 00380014 00380060 00380062 00380064 00380500 00384000 00401012'
-  ).split(' '),
-);
-
-/** General Series, General Equipment and Frame of Reference modules (PS3.3 C.7.3 to C.7.5). */
-const SERIES_TAGS = new Set(
-  (
-    '00080021 00080031 00080060 00080064 00080068 00080070 00080080 00080081 00080082 00081010 0008103E 0008103F 00081040 ' +
-    '00081041 00081050 00081052 00081070 00081072 00081090 00081111 00081250 00180015 00181000 00181002 00181020 ' +
-    '00181030 00181200 00181201 00185100 0020000E 00200011 00200052 00200060 00201040 00400241 00400242 00400243 ' +
-    '00400244 00400245 00400250 00400251 00400253 00400254 00400260 00400275 00400280 0040A504'
-  ).split(' '),
-);
-
-/** The level whose entity has the attribute; private ones and whatever is not known belong to the instance. */
-export function levelOf(tag: string): QueryLevel {
-  const group = tag.slice(0, 4);
-  if (group === '0010' || group === '0012' || STUDY_TAGS.has(tag) || DEFAULT_TAGS.study.has(tag)) return 'study';
-  return SERIES_TAGS.has(tag) || DEFAULT_TAGS.series.has(tag) ? 'series' : 'instance';
-}
-
-const ORDER: Record<QueryLevel, number> = { study: 0, series: 1, instance: 2 };
-
-/** True where an entity of `level` has, or takes over, an attribute of `other`. */
-export function reaches(level: QueryLevel, other: QueryLevel): boolean {
-  return ORDER[other] <= ORDER[level];
-}

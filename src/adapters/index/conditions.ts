@@ -28,16 +28,14 @@ const keys = (level: QueryLevel, kind: Key['kind'], list: string): [string, Key]
   list.split(' ').map((entry) => [entry.slice(0, 8), { level, kind, column: entry.slice(9) }]);
 
 const KEYS = new Map<string, Key>([
-  ...keys(
-    'study',
-    'text',
-    '0020000D:s.uid 00100020:s.patient_id 00100021:s.issuer 00100040:s.sex 00080050:s.accession',
-  ),
-  ...keys('study', 'text', '00200010:s.study_id 00081030:s.description'),
-  ...keys('study', 'date', '00080020:s.study_date 00100030:s.birth_date'),
+  ...keys('patient', 'text', '00100020:s.patient_id 00100021:s.issuer 00100040:s.sex'),
+  ...keys('patient', 'date', '00100030:s.birth_date'),
+  ...keys('patient', 'name', '00100010:s.id'),
+  ...keys('study', 'text', '0020000D:s.uid 00080050:s.accession 00200010:s.study_id 00081030:s.description'),
+  ...keys('study', 'date', '00080020:s.study_date'),
   ...keys('study', 'time', '00080030:s.study_time'),
   ...keys('study', 'set', '00080061:s.modalities 00080062:s.classes'),
-  ...keys('study', 'name', '00100010:s.id 00080090:s.id'),
+  ...keys('study', 'name', '00080090:s.id'),
   ...keys('study', 'number', '00201206:s.series 00201208:s.instances'),
   ...keys('series', 'text', '0020000E:e.uid 00080060:e.modality 0008103E:e.description 00180015:e.body_part'),
   ...keys('series', 'date', '00400244:e.pps_date'),
@@ -46,7 +44,7 @@ const KEYS = new Map<string, Key>([
   ...keys('instance', 'text', '00080018:i.uid 00080016:v.class 00083002:v.syntax'),
   ...keys('instance', 'number', '00200013:i.number'),
   // Everything the index holds is online.
-  ...keys('study', 'text', "00080056:'ONLINE'"),
+  ...keys('patient', 'text', "00080056:'ONLINE'"),
 ]);
 
 /** Never matched (PS3.4 C.2.2.2: the character set says how keys are encoded) or no key at all (RetrieveURL). */
@@ -66,6 +64,7 @@ export function isIdle(match: Match): boolean {
 export function condition(match: Match, fuzzy: boolean): Condition {
   const key = KEYS.get(match.tag);
   if (!key) throw new TypeError('the key has no column');
+  if (match.kind === 'moment') return momentCondition(key.column, match);
   if (key.kind === 'name') return nameCondition(match, fuzzy);
   if (key.kind === 'number') return numberCondition(key.column, match);
   if (key.kind === 'set') return setCondition(key.column, match);
@@ -80,6 +79,16 @@ export function condition(match: Match, fuzzy: boolean): Condition {
   const values = [lower.value];
   if (!match.to) return { sql: lower.sql, values };
   return { sql: `${lower.sql} AND ${key.column} <= ?`, values: [...values, to(match.to)] };
+}
+
+/** Date and time in one; the date alone is asked for too, which an index answers. */
+function momentCondition(date: string, { timeTag, from, to }: Match & { kind: 'moment' }): Condition {
+  const time = KEYS.get(timeTag)?.column;
+  if (!time) throw new TypeError('the time of the date has no column');
+  const parts: Condition[] = [{ sql: `${date} <> ''`, values: [] }];
+  if (from) parts.push({ sql: `${date} >= ? AND ${date} || ${time} >= ?`, values: [from.slice(0, 8), from] });
+  if (to) parts.push({ sql: `${date} <= ? AND ${date} || ${time} <= ?`, values: [to.slice(0, 8), to] });
+  return all(parts);
 }
 
 function listCondition(column: string, values: string[]): Condition {
@@ -105,6 +114,7 @@ function numberCondition(column: string, match: Match): Condition {
   if (match.kind === 'wildcard')
     return { sql: `CAST(${column} AS TEXT) GLOB ?`, values: [wildcardToGlob(match.pattern)] };
   if (match.kind === 'uid-list') return listCondition(`CAST(${column} AS TEXT)`, match.values);
+  if (match.kind !== 'range') return { sql: '0', values: [] };
   return {
     sql: `${column} BETWEEN ? AND ?`,
     values: [Number(match.from ?? Number.MIN_SAFE_INTEGER), Number(match.to ?? Number.MAX_SAFE_INTEGER)],

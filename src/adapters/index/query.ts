@@ -1,5 +1,6 @@
 import { matchesDataset } from '../../dicom/matching.ts';
 import type { Match, Query, QueryLevel } from '../../dicom/query.ts';
+import { reaches } from '../../dicom/query-levels.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import { all, type Condition, condition, isIdle, keyLevel } from './conditions.ts';
 import type { Connection } from './database.ts';
@@ -8,10 +9,13 @@ import { readHeader, readRows } from './rows.ts';
 /** Stored headers that one query may read for keys which have no column. */
 const MAX_CANDIDATES = 10_000;
 
-const LEVELS: QueryLevel[] = ['study', 'series', 'instance'];
-
 /** Per level: the tables, the entity, the version that stands for it, and the order. */
 const SHAPES = {
+  patient: {
+    from: 'studies s',
+    entity: 's.id AS id, s.revision AS version',
+    order: 's.study_date DESC, s.study_time DESC, s.id DESC',
+  },
   study: {
     from: 'studies s',
     entity: 's.id AS id, s.revision AS version',
@@ -84,7 +88,9 @@ function find(reader: Connection, query: Query, matches: Match[]): Found[] {
  * comes in its order without sorting every instance there is.
  */
 function fromAbove(query: Query, matches: Match[]): boolean {
-  return query.seriesInstanceUID === undefined && matches.every((match) => (keyLevel(match) ?? 'study') === 'study');
+  return (
+    query.seriesInstanceUID === undefined && matches.every((match) => reaches('study', keyLevel(match) ?? 'study'))
+  );
 }
 
 function conditions(query: Query, matches: Match[]): Condition {
@@ -93,21 +99,29 @@ function conditions(query: Query, matches: Match[]): Condition {
   if (query.studyInstanceUID !== undefined) own.push({ sql: 's.uid = ?', values: [query.studyInstanceUID] });
   if (query.seriesInstanceUID !== undefined) {
     const scope: Match = { tag: '0020000E', kind: 'single', value: query.seriesInstanceUID };
-    if (query.level === 'study') below.push({ match: scope, level: 'series' });
+    if (reaches('study', query.level)) below.push({ match: scope, level: 'series' });
     else own.push(condition(scope, false));
   }
+  if (query.level === 'patient') own.push(NEWEST_OF_PATIENT);
   if (query.level === 'series') own.push({ sql: 'e.instances > 0', values: [] });
   for (const match of matches) {
     const level = keyLevel(match);
     if (!level) continue;
-    if (LEVELS.indexOf(level) <= LEVELS.indexOf(query.level)) own.push(condition(match, query.fuzzy));
+    if (reaches(query.level, level)) own.push(condition(match, query.fuzzy));
     else below.push({ match, level });
   }
   if (below.length > 0) own.push(relational(query.level, below, query.fuzzy));
   return all(own);
 }
 
-/** One series, or one instance, below the entity answers all of the keys. */
+/** A patient has no table: the newest of its studies stands for it. Studies without a Patient ID are not put together. */
+const NEWEST_OF_PATIENT: Condition = {
+  sql: `(s.patient_id = '' OR NOT EXISTS (SELECT 1 FROM studies n WHERE n.patient_id = s.patient_id AND n.issuer = s.issuer
+    AND (n.study_date, n.study_time, n.id) > (s.study_date, s.study_time, s.id)))`,
+  values: [],
+};
+
+/** One series, or one instance, below the entity answers all of the keys; below a patient one study too. */
 function relational(level: QueryLevel, below: { match: Match; level: QueryLevel }[], fuzzy: boolean): Condition {
   const inner = all(below.map(({ match }) => condition(match, fuzzy)));
   const instances = 'instances i ON i.series = e.id JOIN versions v ON v.id = i.version';
@@ -116,6 +130,15 @@ function relational(level: QueryLevel, below: { match: Match; level: QueryLevel 
     return { sql, values: inner.values };
   }
   const deep = below.some((key) => key.level === 'instance');
+  if (level === 'patient') {
+    const series = below.every((key) => key.level === 'study')
+      ? ''
+      : 'JOIN series e ON e.study = s.id AND e.instances > 0';
+    const from = `studies s ${series} ${deep ? `JOIN ${instances}` : ''}`;
+    // With its own `s`: another study of the patient than the newest may be the one that is asked for.
+    const sql = `(s.patient_id, s.issuer) IN (SELECT s.patient_id, s.issuer FROM ${from} WHERE ${inner.sql})`;
+    return { sql, values: inner.values };
+  }
   return {
     sql: `s.id IN (SELECT e.study FROM series e ${deep ? `JOIN ${instances}` : ''} WHERE e.instances > 0 AND ${inner.sql})`,
     values: inner.values,

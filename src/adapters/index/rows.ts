@@ -1,11 +1,17 @@
 import { zstdDecompressSync } from 'node:zlib';
 import type { DicomJson } from '../../dicom/model.ts';
 import type { Query, QueryLevel } from '../../dicom/query.ts';
-import { DEFAULT_TAGS, levelOf, reaches } from './attributes.ts';
+import { levelOf, reaches } from '../../dicom/query-levels.ts';
+import { DEFAULT_TAGS } from './attributes.ts';
 import type { Connection, Row } from './database.ts';
 import { CHARACTER_SET, GLUE, member, merge, ONLINE, withoutBulk } from './members.ts';
 
 const SELECT: Record<QueryLevel, string> = {
+  patient: `SELECT s.id AS study, s.revision AS version, t.text,
+    CASE s.patient_id WHEN '' THEN json_array(1, s.series, s.instances) ELSE
+      (SELECT json_array(count(*), sum(p.series), sum(p.instances)) FROM studies p
+        WHERE p.patient_id = s.patient_id AND p.issuer = s.issuer) END AS counts
+    FROM json_each(?) j CROSS JOIN studies s ON s.id = j.value CROSS JOIN study_texts t ON t.id = s.id ORDER BY j.key`,
   study: `SELECT s.id AS study, s.revision AS version, s.series, s.instances, t.text FROM json_each(?) j
     CROSS JOIN studies s ON s.id = j.value CROSS JOIN study_texts t ON t.id = s.id ORDER BY j.key`,
   series: `SELECT e.study, e.latest AS version, e.instances, t.head, t.tail FROM json_each(?) j
@@ -64,11 +70,23 @@ export function readRows(reader: Connection, query: Query, ids: number[]): strin
 function parentLevels(query: Query): { level: 'study' | 'series'; whole: boolean }[] {
   const study = { level: 'study', whole: query.studyInstanceUID === undefined } as const;
   const series = { level: 'series', whole: query.seriesInstanceUID === undefined } as const;
-  if (query.level === 'study') return [];
+  if (query.level === 'patient' || query.level === 'study') return [];
   return query.level === 'series' ? [study] : [study, series];
 }
 
+/** A patient is what the newest of its studies says of it. */
+function patientText(row: Row): string {
+  const own = String(row.text)
+    .split(GLUE)
+    .filter((text) => DEFAULT_TAGS.patient.has(text.slice(1, 9)));
+  const [studies, series, instances] = JSON.parse(String(row.counts)) as number[];
+  const counts = { '00201200': studies, '00201202': series, '00201204': instances };
+  for (const [tag, count] of Object.entries(counts)) own.push(`"${tag}":{"vr":"IS","Value":[${count}]}`);
+  return own.join(GLUE);
+}
+
 function ownText(level: QueryLevel, row: Row): string {
+  if (level === 'patient') return patientText(row);
   if (level === 'study') {
     const series = `"00201206":{"vr":"IS","Value":[${row.series}]}`;
     return `${row.text}${GLUE}${series}${GLUE}"00201208":{"vr":"IS","Value":[${row.instances}]}`;

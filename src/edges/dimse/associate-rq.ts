@@ -8,6 +8,8 @@ export interface ProposedContext {
   transferSyntaxes: string[];
   /** What SCP/SCU Role Selection asks for the abstract syntax (PS3.7 D.3.3.4), where it does. */
   roles?: { scu: boolean; scp: boolean };
+  /** Service-class-application-information of SOP Class Extended Negotiation (PS3.7 D.3.3.5), where there is any. */
+  extended?: Buffer;
 }
 
 export interface AssociateRequest {
@@ -21,20 +23,24 @@ export interface AssociateRequest {
   maxPduLength: number;
 }
 
-/** Reader of the items and sub-items of an A-ASSOCIATE-RQ; every length is checked against what holds it. */
-function* items(body: Buffer, start: number, end: number): Generator<{ type: number; start: number; end: number }> {
+/** Reader of the items and sub-items of an A-ASSOCIATE PDU; every length is checked against what holds it. */
+export function* items(
+  body: Buffer,
+  start: number,
+  end: number,
+): Generator<{ type: number; start: number; end: number }> {
   let at = start;
   while (at < end) {
-    if (at + 4 > end) throw new ProtocolError(INVALID_PARAMETER, 'A-ASSOCIATE-RQ ends inside an item');
+    if (at + 4 > end) throw new ProtocolError(INVALID_PARAMETER, 'an A-ASSOCIATE PDU ends inside an item');
     const next = at + 4 + body.readUInt16BE(at + 2);
-    if (next > end) throw new ProtocolError(INVALID_PARAMETER, 'an A-ASSOCIATE-RQ item exceeds what holds it');
+    if (next > end) throw new ProtocolError(INVALID_PARAMETER, 'an A-ASSOCIATE item exceeds what holds it');
     yield { type: body[at] as number, start: at + 4, end: next };
     at = next;
   }
 }
 
 /** Text with its padding (space and, against the standard but often, NUL) cut off. */
-function text(body: Buffer, start: number, end: number): string {
+export function text(body: Buffer, start: number, end: number): string {
   return body.toString('latin1', start, end).replace(/^[ \0]+|[ \0]+$/g, '');
 }
 
@@ -51,15 +57,20 @@ function readContext(body: Buffer, start: number, end: number): ProposedContext 
 function readUserInformation(body: Buffer, start: number, end: number) {
   let maxPduLength = 0;
   const roles = new Map<string, { scu: boolean; scp: boolean }>();
+  const extended = new Map<string, Buffer>();
   for (const item of items(body, start, end)) {
     if (item.type === 0x51 && item.end - item.start === 4) maxPduLength = body.readUInt32BE(item.start);
     else if (item.type === 0x54 && item.end - item.start > 4) {
       const uidEnd = item.start + 2 + body.readUInt16BE(item.start);
       if (uidEnd + 2 !== item.end) throw new ProtocolError(INVALID_PARAMETER, 'role selection item of wrong length');
       roles.set(text(body, item.start + 2, uidEnd), { scu: body[uidEnd] === 1, scp: body[uidEnd + 1] === 1 });
+    } else if (item.type === 0x56 && item.end - item.start > 2) {
+      const uidEnd = item.start + 2 + body.readUInt16BE(item.start);
+      if (uidEnd > item.end) throw new ProtocolError(INVALID_PARAMETER, 'extended negotiation item of wrong length');
+      extended.set(text(body, item.start + 2, uidEnd), body.subarray(uidEnd, item.end));
     }
   }
-  return { maxPduLength, roles };
+  return { maxPduLength, roles, extended };
 }
 
 /**
@@ -77,22 +88,23 @@ export function readAssociateRequest(body: Buffer): AssociateRequest {
     contexts: [],
     maxPduLength: 0,
   };
-  let roles = new Map<string, { scu: boolean; scp: boolean }>();
+  let information: ReturnType<typeof readUserInformation> | undefined;
   for (const item of items(body, 68, body.length)) {
     if (item.type === 0x10) request.applicationContext = text(body, item.start, item.end);
     else if (item.type === 0x20) request.contexts.push(readContext(body, item.start, item.end));
     else if (item.type === 0x50) {
-      const information = readUserInformation(body, item.start, item.end);
+      information = readUserInformation(body, item.start, item.end);
       request.maxPduLength = information.maxPduLength;
-      roles = information.roles;
     }
   }
   request.contexts.sort((a, b) => a.id - b.id);
   request.contexts.forEach((context, i) => {
     if (context.id % 2 === 0 || context.id === request.contexts[i - 1]?.id)
       throw new ProtocolError(INVALID_PARAMETER, 'presentation context ids must be odd and unique');
-    const asked = roles.get(context.abstractSyntax);
-    if (asked) context.roles = asked;
+    const roles = information?.roles.get(context.abstractSyntax);
+    if (roles) context.roles = roles;
+    const extended = information?.extended.get(context.abstractSyntax);
+    if (extended) context.extended = extended;
   });
   return request;
 }

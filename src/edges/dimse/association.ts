@@ -4,11 +4,14 @@ import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '../../dic
 import type { Log } from '../../kernel/log.ts';
 import { readAssociateRequest } from './associate-rq.ts';
 import { Exchange } from './exchange.ts';
+import { withExtendedNegotiation } from './extended-negotiation.ts';
 import { type AnsweredContext, answerContext } from './negotiation.ts';
 import type { DimseOptions } from './options.ts';
 import * as pdu from './pdu.ts';
+import { policyFor } from './peers.ts';
 import { ReceiveBuffers, readInto } from './receive-buffers.ts';
 import type { Service } from './services/service.ts';
+import { MAX_SENT, writeAll } from './socket-writes.ts';
 
 // The library logs whole associations and commands to the console; what is worth telling goes to our own log.
 dimse.log.disableAll(false);
@@ -50,6 +53,8 @@ export class DimseAssociation extends dimse.Scp {
   #state: 'pending' | 'established' | 'ending' | 'closed' = 'pending';
   #exchange: Exchange | undefined;
   #timer: NodeJS.Timeout;
+  /** Our answers to extended negotiation, by SOP class. */
+  readonly #extended = new Map<string, Buffer>();
   #releaseAsked = false;
   #draining = false;
 
@@ -83,6 +88,11 @@ export class DimseAssociation extends dimse.Scp {
     socket.resume();
   }
 
+  /** `<calling AE title>@<address>` */
+  get peer(): string {
+    return this.#peer;
+  }
+
   /** Called by the library's constructor, where it would begin to read the socket. */
   _wrapSocket(): void {
     // We do.
@@ -91,7 +101,8 @@ export class DimseAssociation extends dimse.Scp {
   /** Lets the running operation finish, then aborts. */
   drain(): void {
     this.#draining = true;
-    if (this.#state !== 'ending' && !this.#exchange?.performing) this.giveUp('shutting down');
+    if (this.#state !== 'ending' && (!this.#exchange?.performing || this.#exchange.interruptible))
+      this.giveUp('shutting down');
   }
 
   /** Ends the association now, by an A-ABORT of the service user (PS3.8 §9.3.8), or the connection where there is none. */
@@ -142,7 +153,7 @@ export class DimseAssociation extends dimse.Scp {
       this.#modules.log.warn('association-aborted', { peer: this.#peer, why: 'by the peer' });
       this.#end();
     } else if (this.#exchange?.arriving) throw new pdu.ProtocolError(pdu.UNEXPECTED_PDU, 'a release inside a message');
-    else if (this.#exchange?.performing) {
+    else if (this.#exchange?.performing && !this.#exchange.interruptible) {
       this.#releaseAsked = true;
       this.#reader.hold();
     } else this.#release();
@@ -152,6 +163,7 @@ export class DimseAssociation extends dimse.Scp {
     const request = readAssociateRequest(body);
     const { callingAE, calledAE } = request;
     this.#peer = `${callingAE.replace(/[^\x20-\x7e]/g, '?')}@${this.#address}`;
+    const policy = policyFor(callingAE, this.#options.peers);
     const rejection: Rejection | undefined =
       (request.protocolVersion & 1) === 0
         ? [1, 2, 2, 'protocol version']
@@ -159,7 +171,9 @@ export class DimseAssociation extends dimse.Scp {
           ? [1, 1, 2, 'application context']
           : this.#options.checkCalledAE && calledAE !== this.#options.aeTitle
             ? [1, 1, 7, 'called AE title']
-            : this.#modules.admit(this);
+            : policy.known
+              ? this.#modules.admit(this)
+              : [1, 1, 3, 'calling AE title'];
     clearTimeout(this.#timer);
     if (rejection) {
       const [result, source, reason, why] = rejection;
@@ -168,19 +182,27 @@ export class DimseAssociation extends dimse.Scp {
       this.#end();
       return;
     }
-    const answers = request.contexts.map(answerContext);
+    const answers = request.contexts.map((proposed) => answerContext(proposed, policy.services));
     this.association = this.#describe(callingAE, calledAE, answers);
     this.#state = 'established';
     this.#socket.setTimeout(this.#options.idleTimeoutMs);
     const accepted = new Map(answers.filter(({ result }) => result === 0).map((answer) => [answer.id, answer]));
-    this.#exchange = new Exchange(this.#modules.services, accepted, this.#peer, this.#modules.log, {
-      send: (bytes) => this.#send(bytes),
+    const exchangeOptions = {
+      peer: this.#peer,
+      peerAE: callingAE,
+      maxPduLength: Math.min(request.maxPduLength || MAX_SENT, MAX_SENT),
+      timeoutMs: this.#options.dimseTimeoutMs,
+    };
+    this.#exchange = new Exchange(this.#modules.services, accepted, exchangeOptions, this.#modules.log, {
+      send: (...parts) => writeAll(this.#socket, parts),
+      giveUp: (why) => this.giveUp(why),
       hold: () => this.#reader.hold(),
       settled: () => this.#settled(),
       read: () => this.#flow(),
       lend: (chunk) => this.#buffers.lend(chunk),
       giveBack: (chunk) => this.#buffers.giveBack(chunk),
     });
+    for (const { abstractSyntax, extended } of answers) if (extended) this.#extended.set(abstractSyntax, extended);
     this.sendAssociationAccept();
     const { length } = answers;
     this.#modules.log.info('association-accepted', { peer: this.#peer, contexts: length, accepted: accepted.size });
@@ -215,16 +237,10 @@ export class DimseAssociation extends dimse.Scp {
     this.#end();
   }
 
-  #send(bytes: Buffer): Promise<void> | undefined {
-    const socket = this.#socket;
-    if (socket.write(bytes) || socket.destroyed) return undefined;
-    return new Promise((resolve) => {
-      const taken = (): void => {
-        socket.off('drain', taken).off('close', taken);
-        resolve();
-      };
-      socket.on('drain', taken).on('close', taken);
-    });
+  /** Called by the library with each of its PDUs. */
+  _sendPdu(written: { getType(): number; writePdu(): Buffer }): void {
+    const bytes = written.writePdu();
+    this.#socket.write(written.getType() === pdu.ASSOCIATE_AC ? withExtendedNegotiation(bytes, this.#extended) : bytes);
   }
 
   /** A peer that waits for us is not idle; one that does not take our answer is. */
@@ -256,7 +272,7 @@ export class DimseAssociation extends dimse.Scp {
     const lost = this.#state === 'established';
     this.#state = 'closed';
     this.#exchange?.stop();
-    await this.#exchange?.performing;
+    while (this.#exchange?.performing) await this.#exchange.performing;
     if (lost) log.warn('association-lost', { peer: this.#peer });
     if (this.#exchange) log.info('association-ended', { peer: this.#peer, operations: this.#exchange.answered });
     closed(this);

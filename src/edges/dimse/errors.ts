@@ -5,12 +5,27 @@ import type { Response } from './command.ts';
 export const SUCCESS = 0x0000;
 export const PROCESSING_FAILURE = 0x0110;
 export const DUPLICATE_SOP_INSTANCE = 0x0111;
+export const NO_SUCH_INSTANCE = 0x0112;
+export const INVALID_ARGUMENT = 0x0115;
 export const INVALID_OBJECT_INSTANCE = 0x0117;
 export const NO_SUCH_SOP_CLASS = 0x0118;
+export const CLASS_INSTANCE_CONFLICT = 0x0119;
 export const SOP_CLASS_NOT_SUPPORTED = 0x0122;
+export const NO_SUCH_ACTION = 0x0123;
+export const DUPLICATE_TRANSACTION = 0x0131;
 export const UNRECOGNIZED_OPERATION = 0x0211;
 export const RESOURCE_LIMITATION = 0x0213;
-const OUT_OF_RESOURCES = 0xa700;
+/** Statuses of PS3.4 Tables C.4-1 to C.4-3. */
+export const OUT_OF_RESOURCES = 0xa700;
+export const UNABLE_TO_PERFORM_SUBOPERATIONS = 0xa702;
+export const UNKNOWN_DESTINATION = 0xa801;
+export const IDENTIFIER_MISMATCH = 0xa900;
+export const UNABLE_TO_PROCESS = 0xc000;
+/** Sub-operations complete, some of them failed or with warnings. */
+export const SOME_FAILED = 0xb000;
+export const CANCELLED = 0xfe00;
+export const PENDING = 0xff00;
+export const PENDING_WITH_WARNING = 0xff01;
 const MISMATCH = 0xa900;
 
 /**
@@ -45,8 +60,18 @@ const STATUS: Record<ErrorCode, number> = {
   'chain-mismatch': PROCESSING_FAILURE,
   'swarm-unavailable': PROCESSING_FAILURE,
   'backup-refused': PROCESSING_FAILURE,
+  'peer-unavailable': PROCESSING_FAILURE,
   'bad-setting': PROCESSING_FAILURE,
 };
+
+/** Text as Error Comment (0000,0902) can hold it. */
+export function comment(text: string): string {
+  return text
+    .replace(/§/g, '')
+    .replace(/[^\x20-\x5b\x5d-\x7e]/g, '?')
+    .slice(0, 64)
+    .trimEnd();
+}
 
 /** Error Comment and Offending Element are LO and AT: at most 64 characters of the default repertoire, one tag. */
 export function responseTo(error: DagpacsError): Response {
@@ -54,11 +79,7 @@ export function responseTo(error: DagpacsError): Response {
   const said = attribute && rule ? `${attribute}: ${rule}` : (rule ?? error.message);
   const response: Response = {
     status: STATUS[error.code],
-    errorComment: said
-      .replace(/§/g, '')
-      .replace(/[^\x20-\x5b\x5d-\x7e]/g, '?')
-      .slice(0, 64)
-      .trimEnd(),
+    errorComment: comment(said),
   };
   return tag && /^[0-9A-Fa-f]{8}$/.test(tag) ? { ...response, offendingElement: tag } : response;
 }

@@ -1,18 +1,18 @@
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import { ByteQueue, type Lender } from './byte-queue.ts';
-import { C_CANCEL_RQ, RESPONSE, type Response, readCommand, writeResponse } from './command.ts';
+import { C_CANCEL_RQ, type Command, RESPONSE, type Response, readCommand, responseElements } from './command.ts';
 import { PROCESSING_FAILURE, UNRECOGNIZED_OPERATION } from './errors.ts';
+import { Invoker, type InvokerHooks, type InvokerOptions } from './invoker.ts';
 import type { AnsweredContext } from './negotiation.ts';
+import { commandPdus, dataPdus } from './p-data.ts';
 import { type Fragment, INVALID_PARAMETER, ProtocolError, UNEXPECTED_PARAMETER } from './pdu.ts';
 import type { Operation, Service } from './services/service.ts';
 
 /** Command sets are a few hundred bytes. */
 const MAX_COMMAND = 64 * 1024;
 
-export interface ExchangeHooks extends Lender {
-  /** Resolves when the peer has taken it, or is gone. */
-  send(pdu: Buffer): Promise<void> | undefined;
+export interface ExchangeHooks extends Lender, InvokerHooks {
   /** An operation was asked for while another runs: nothing more is to come until {@link settled}. */
   hold(): void;
   /** An operation has ended, and no other is waiting. */
@@ -21,11 +21,77 @@ export interface ExchangeHooks extends Lender {
   read(): void;
 }
 
+export interface ExchangeOptions extends InvokerOptions {
+  /** `<AE title>@<address>` */
+  peer: string;
+  peerAE: string;
+}
+
+/** Work for when no operation runs; without a timer it is due. */
+interface Later {
+  work: () => Promise<void>;
+  timer: NodeJS.Timeout | undefined;
+}
+
+/** An operation and what belongs to its course. */
+class Performance implements Operation {
+  readonly command: Command;
+  readonly context: AnsweredContext;
+  readonly dataset: ByteQueue | undefined;
+  readonly #exchange: Exchange;
+  #controller: AbortController | undefined;
+  #reason: 'cancel' | 'ended' | undefined;
+
+  constructor(exchange: Exchange, command: Command, context: AnsweredContext, dataset: ByteQueue | undefined) {
+    this.#exchange = exchange;
+    this.command = command;
+    this.context = context;
+    this.dataset = dataset;
+  }
+
+  get contexts(): ReadonlyMap<number, AnsweredContext> {
+    return this.#exchange.contexts;
+  }
+
+  get peer(): string {
+    return this.#exchange.options.peer;
+  }
+
+  get callingAE(): string {
+    return this.#exchange.options.peerAE;
+  }
+
+  /** Made when it is asked for: most operations cannot be cancelled. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#reason) this.#controller.abort(this.#reason);
+    return this.#controller.signal;
+  }
+
+  abort(reason: 'cancel' | 'ended'): void {
+    this.#reason ??= reason;
+    this.#controller?.abort(reason);
+  }
+
+  respond(response: Response): Promise<void> {
+    return this.#exchange.respond(this, response) ?? Promise.resolve();
+  }
+
+  invoke(invocation: Parameters<Operation['invoke']>[0]): Promise<Command> {
+    return this.#exchange.invoker.invoke(invocation);
+  }
+
+  later(ms: number, work: () => Promise<void>): void {
+    this.#exchange.later(ms, work);
+  }
+}
+
 /** The DIMSE messages of one association (PS3.7 §6.3): puts commands together, and runs their operations one by one. */
 export class Exchange {
+  readonly contexts: ReadonlyMap<number, AnsweredContext>;
+  readonly options: ExchangeOptions;
+  readonly invoker: Invoker;
   readonly #services: ReadonlyMap<number, Service>;
-  readonly #contexts: ReadonlyMap<number, AnsweredContext>;
-  readonly #peer: string;
   readonly #log: Log;
   readonly #hooks: ExchangeHooks;
   #command: Buffer[] = [];
@@ -34,22 +100,26 @@ export class Exchange {
   #arriving = 0;
   /** The data set that is arriving. */
   #dataset: ByteQueue | undefined;
+  #current: Performance | undefined;
   #performing: Promise<void> | undefined;
-  #next: Operation | undefined;
+  #next: Performance | undefined;
   #stopped = false;
+  #later: Later[] = [];
+  #interruptible = false;
   /** Operations that were answered. */
   answered = 0;
 
   constructor(
     services: ReadonlyMap<number, Service>,
     contexts: ReadonlyMap<number, AnsweredContext>,
-    peer: string,
+    options: ExchangeOptions,
     log: Log,
     hooks: ExchangeHooks,
   ) {
     this.#services = services;
-    this.#contexts = contexts;
-    this.#peer = peer;
+    this.contexts = contexts;
+    this.options = options;
+    this.invoker = new Invoker(options, hooks);
     this.#log = log;
     this.#hooks = hooks;
   }
@@ -57,6 +127,11 @@ export class Exchange {
   /** The operation that runs, or undefined. It never rejects. */
   get performing(): Promise<void> | undefined {
     return this.#performing;
+  }
+
+  /** What runs is work of ours, which the peer need not wait for. */
+  get interruptible(): boolean {
+    return this.#interruptible;
   }
 
   /** A message has begun and not ended. */
@@ -71,7 +146,7 @@ export class Exchange {
 
   /** Takes a part of a message. @throws ProtocolError */
   fragment({ contextId, command, bytes, last }: Fragment): void {
-    const context = this.#contexts.get(contextId);
+    const context = this.contexts.get(contextId);
     if (!context || (this.#arriving && this.#arriving !== contextId))
       throw new ProtocolError(INVALID_PARAMETER, 'a value on a presentation context that is not the right one');
     if (command !== (this.#dataset === undefined))
@@ -97,6 +172,22 @@ export class Exchange {
     this.#next = undefined;
     this.#dataset?.fail(new DagpacsError('sender-aborted', 'the association ended inside a data set'));
     this.#dataset = undefined;
+    this.#current?.abort('ended');
+    this.invoker.end();
+    for (const entry of this.#later) {
+      clearTimeout(entry.timer);
+      entry.timer = undefined;
+    }
+    if (!this.#performing) this.#workLater();
+  }
+
+  /** Sends a response to the operation that runs. */
+  respond({ command, context }: Operation, response: Response): Promise<void> | undefined {
+    if (this.#stopped) return undefined;
+    const { maxPduLength } = this.options;
+    const pdus = commandPdus(context.id, responseElements(command, response), maxPduLength);
+    if (!response.dataset) return this.#hooks.send(pdus);
+    return this.#hooks.send(Buffer.concat([pdus, dataPdus(context.id, false, [response.dataset], maxPduLength)]));
   }
 
   #begin(context: AnsweredContext): void {
@@ -105,14 +196,25 @@ export class Exchange {
     );
     this.#command = [];
     this.#commandSize = 0;
-    // No operation that could be cancelled is served: one that has ended is not (PS3.7 9.3.2.3).
-    if (command.field === C_CANCEL_RQ) return;
-    if (command.field & RESPONSE) throw new ProtocolError(UNEXPECTED_PARAMETER, 'a response to nothing');
     if (command.hasDataset) {
       this.#arriving = context.id;
       this.#dataset = new ByteQueue(this.#hooks, this.#hooks.read);
     }
-    const operation: Operation = { command, context, dataset: this.#dataset, peer: this.#peer };
+    if (command.field === C_CANCEL_RQ) {
+      // What has ended is not cancelled, which is no error (PS3.7 9.3.2.3).
+      for (const each of [this.#current, this.#next]) {
+        if (each?.command.messageId === command.respondedTo) each.abort('cancel');
+      }
+      this.#dataset?.discard();
+      return;
+    }
+    if (command.field & RESPONSE) {
+      if (!this.invoker.answer(command)) throw new ProtocolError(UNEXPECTED_PARAMETER, 'a response to nothing');
+      // No response that we wait for says anything in a data set.
+      this.#dataset?.discard();
+      return;
+    }
+    const operation = new Performance(this, command, context, this.#dataset);
     if (!this.#performing) {
       this.#performing = this.#perform(operation);
       return;
@@ -121,18 +223,16 @@ export class Exchange {
     this.#hooks.hold();
   }
 
-  async #perform(operation: Operation): Promise<void> {
-    const { command, context, dataset } = operation;
+  async #perform(operation: Performance): Promise<void> {
+    const { command, dataset } = operation;
+    this.#current = operation;
     let response: Response;
     try {
       const service = this.#services.get(command.field);
-      response = service ? await service.perform(operation) : { status: UNRECOGNIZED_OPERATION };
+      // Awaited in any case: what runs is known as running before it has ended.
+      response = await (service?.perform(operation) ?? { status: UNRECOGNIZED_OPERATION });
     } catch (error) {
-      // A message of an error that nobody expected may say anything: only its kind is told.
-      this.#log.error('operation-failed', {
-        peer: this.#peer,
-        error: error instanceof Error ? error.name : typeof error,
-      });
+      this.#unexpected(error);
       response = { status: PROCESSING_FAILURE };
     }
     if (dataset) {
@@ -142,12 +242,55 @@ export class Exchange {
     if (!this.#stopped) {
       this.answered++;
       // A peer that asks without reading answers is not let to fill memory with them.
-      const taken = this.#hooks.send(writeResponse(context.id, command, response));
+      const taken = this.respond(operation, response);
       if (taken) await taken;
     }
+    this.#proceed();
+  }
+
+  /** What came while an operation ran. */
+  #proceed(): void {
     const next = this.#next;
     this.#next = undefined;
+    this.#current = undefined;
     this.#performing = next && !this.#stopped ? this.#perform(next) : undefined;
+    if (!next) this.#workLater();
     this.#hooks.settled();
+  }
+
+  /** Runs work of ours once no operation runs, or at once when the association has ended. */
+  later(ms: number, work: () => Promise<void>): void {
+    const entry: Later = { work, timer: undefined };
+    entry.timer = setTimeout(() => {
+      entry.timer = undefined;
+      this.#workLater();
+    }, ms);
+    this.#later.push(entry);
+  }
+
+  #workLater(): void {
+    if (this.#performing && !this.#stopped) return;
+    const at = this.#later.findIndex(({ timer }) => timer === undefined);
+    const [due] = at < 0 ? [] : this.#later.splice(at, 1);
+    if (!due) return;
+    this.#interruptible = true;
+    this.#performing = due.work().then(
+      () => this.#worked(),
+      (error) => {
+        this.#unexpected(error);
+        this.#worked();
+      },
+    );
+  }
+
+  #worked(): void {
+    this.#interruptible = false;
+    this.#proceed();
+  }
+
+  /** A message of an error that nobody expected may say anything: only its kind is told. */
+  #unexpected(error: unknown): void {
+    const name = error instanceof Error ? error.name : typeof error;
+    this.#log.error('operation-failed', { peer: this.options.peer, error: name });
   }
 }

@@ -1,16 +1,31 @@
-import { createServer, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import type { Ingest } from '../../flows/ingest/received.ts';
+import type { Serve } from '../../flows/serve/served.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
+import type { Index } from '../../ports/index.ts';
 import { DimseAssociation, type Rejection } from './association.ts';
+import { type CommitmentIndex, Commitments } from './commitments.ts';
 import type { DimseOptions } from './options.ts';
+import { commitService } from './services/commit.ts';
 import { echoService } from './services/echo.ts';
+import { findService } from './services/find.ts';
+import { getService } from './services/get.ts';
+import { moveService } from './services/move.ts';
 import type { Service } from './services/service.ts';
 import { storeService } from './services/store.ts';
+import { createTlsServer } from './tls.ts';
+
+interface Address {
+  host: string;
+  port: number;
+}
 
 export interface DimseListener {
   /** Where it listens. */
-  address: { host: string; port: number };
+  address: Address;
+  /** Where it listens for TLS, if it does. */
+  tlsAddress: Address | undefined;
   /**
    * Takes no more associations, lets running operations finish, and aborts what is left after `timeoutMs`. Resolves when
    * every connection is closed and every operation has ended.
@@ -20,15 +35,30 @@ export interface DimseListener {
   close(): Promise<void>;
 }
 
+/** What the listener stands on. */
+export interface DimseModules {
+  ingest: Ingest;
+  index: Pick<Index, 'query'> & CommitmentIndex;
+  serve: Pick<Serve, 'instances'>;
+  log: Log;
+}
+
 /**
- * Starts the DIMSE listener: Verification and Storage as SCP.
+ * Starts the DIMSE listener: Verification, Storage and Query/Retrieve as SCP.
  * @throws DagpacsError `bad-setting` where the address cannot be listened on
  */
-export async function startDimse(options: DimseOptions, modules: { ingest: Ingest; log: Log }): Promise<DimseListener> {
-  const { log } = modules;
-  const services = new Map<number, Service>(
-    [echoService, storeService(modules.ingest, log)].map((service) => [service.field, service]),
-  );
+export async function startDimse(options: DimseOptions, modules: DimseModules): Promise<DimseListener> {
+  const { log, index, ingest, serve } = modules;
+  const commitments = new Commitments(options, index, log);
+  const list = [
+    echoService,
+    storeService(ingest, log),
+    findService(options, index, log),
+    getService({ index, serve }, log),
+    moveService(options, { index, serve }, log),
+    commitService(options, commitments),
+  ];
+  const services = new Map<number, Service>(list.map((service) => [service.field, service]));
   /** In the order in which they connected. */
   const pending = new Set<DimseAssociation>();
   const established = new Set<DimseAssociation>();
@@ -38,6 +68,9 @@ export async function startDimse(options: DimseOptions, modules: { ingest: Inges
   const admit = (association: DimseAssociation): Rejection | undefined => {
     if (draining) return [2, 3, 1, 'shutting down'];
     if (established.size >= options.maxAssociations) return [2, 3, 2, 'too many associations'];
+    let same = 0;
+    for (const { peer } of established) if (peer === association.peer) same++;
+    if (same >= options.maxPerPeer) return [2, 3, 2, 'too many associations of this peer'];
     pending.delete(association);
     established.add(association);
     return undefined;
@@ -48,34 +81,71 @@ export async function startDimse(options: DimseOptions, modules: { ingest: Inges
     if (draining && pending.size + established.size === 0) empty.resolve();
   };
 
-  const server = createServer({ noDelay: true, keepAlive: true, pauseOnConnect: true }, (socket: Socket) => {
+  const accept = (socket: Socket): void => {
     const [oldest] = pending;
     if (oldest && pending.size >= options.maxPending) oldest.giveUp('too many connections without an association');
     pending.add(new DimseAssociation(socket, options, { services, log, admit, closed }));
-  });
-  const address = await new Promise<DimseListener['address']>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const rule = `must be free to listen on (${error.code})`;
-      const message = `cannot listen on ${options.host}:${options.port}`;
-      reject(new DagpacsError('bad-setting', message, { rule }, { cause: error }));
+  };
+  const servers: Server[] = [createServer({ noDelay: true, keepAlive: true, pauseOnConnect: true }, accept)];
+  /** Connections to the TLS port, whether their handshake is done or not. */
+  const handshakes = new Set<Socket>();
+  if (options.tls) {
+    const limits = {
+      handshakeTimeoutMs: options.artimMs,
+      maxConnections: options.maxAssociations + 2 * options.maxPending,
+    };
+    const server = createTlsServer(options.tls, limits, (socket) => accept(socket.setNoDelay(true)));
+    server.on('connection', (socket: Socket) => {
+      handshakes.add(socket);
+      socket.once('close', () => handshakes.delete(socket));
     });
-    server.listen({ host: options.host, port: options.port }, () => {
-      const bound = server.address() as { address: string; port: number };
-      resolve({ host: bound.address, port: bound.port });
+    server.on('tlsClientError', (error: NodeJS.ErrnoException) => {
+      log.warn('tls-handshake-failed', { code: error.code ?? error.name });
     });
-  });
-  server.on('error', (error) => log.error('dimse-listener-failed', { error: error.name }));
+    servers.push(server);
+  }
+  const ports = [options.port, options.tls?.port ?? 0];
+  const addresses: Address[] = [];
+  try {
+    for (const [i, server] of servers.entries()) addresses.push(await listen(server, options.host, ports[i] ?? 0));
+  } catch (error) {
+    for (const server of servers) server.close();
+    await commitments.stop();
+    throw error;
+  }
+  const [address, tlsAddress] = addresses as [Address, Address | undefined];
+  for (const server of servers)
+    server.on('error', (error) => log.error('dimse-listener-failed', { error: error.name }));
 
   const drain = async (timeoutMs: number): Promise<void> => {
     draining = true;
-    server.close();
-    if (pending.size + established.size === 0) return;
+    for (const server of servers) server.close();
+    const stopped = commitments.stop();
+    if (pending.size + established.size === 0) {
+      for (const socket of handshakes) socket.destroy();
+      return stopped;
+    }
     for (const association of [...pending, ...established]) association.drain();
     const timer = setTimeout(() => {
       for (const association of established) association.giveUp('shutting down');
     }, timeoutMs);
-    await empty.promise;
+    await Promise.all([empty.promise, stopped]);
     clearTimeout(timer);
+    for (const socket of handshakes) socket.destroy();
   };
-  return { address, drain, close: () => drain(0) };
+  return { address, tlsAddress, drain, close: () => drain(0) };
+}
+
+/** @throws DagpacsError `bad-setting` */
+function listen(server: Server, host: string, port: number): Promise<Address> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const rule = `must be free to listen on (${error.code})`;
+      reject(new DagpacsError('bad-setting', `cannot listen on ${host}:${port}`, { rule }, { cause: error }));
+    });
+    server.listen({ host, port }, () => {
+      const bound = server.address() as { address: string; port: number };
+      resolve({ host: bound.address, port: bound.port });
+    });
+  });
 }

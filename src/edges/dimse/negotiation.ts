@@ -1,17 +1,47 @@
+import {
+  EXPLICIT_VR_BIG_ENDIAN,
+  EXPLICIT_VR_LITTLE_ENDIAN,
+  IMPLICIT_VR_LITTLE_ENDIAN,
+} from '../../dicom/transfer-syntax.ts';
 import { isUsableUID } from '../../dicom/uid.ts';
 import type { ProposedContext } from './associate-rq.ts';
 
 export const VERIFICATION = '1.2.840.10008.1.1';
+export const STORAGE_COMMITMENT = '1.2.840.10008.1.20.1';
+
+/** What a peer may ask for. */
+export type ServiceName = 'echo' | 'store' | 'find' | 'move' | 'get' | 'commit';
+
+/** Query/Retrieve information models (PS3.4 C.6). */
+export type Model = 'patient' | 'study' | 'patient-study-only';
+
+const MODELS: readonly Model[] = ['patient', 'study', 'patient-study-only'];
+
+/** SOP Class UID → its service and information model (PS3.6 Annex A). */
+export const QUERY_RETRIEVE: Readonly<Record<string, { service: 'find' | 'move' | 'get'; model: Model }>> =
+  Object.fromEntries(
+    MODELS.flatMap((model, m) =>
+      (['find', 'move', 'get'] as const).map((service, s) => [
+        `1.2.840.10008.5.1.4.1.2.${m + 1}.${s + 1}`,
+        { service, model },
+      ]),
+    ),
+  );
+
+/** Transfer syntaxes of identifiers. */
+const NATIVE = new Set([IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN]);
 
 /** A presentation context as answered (PS3.8 §9.3.3.2). */
 export interface AnsweredContext {
   id: number;
   abstractSyntax: string;
-  /** 0 acceptance, 3 abstract syntax not supported, 4 transfer syntaxes not supported. */
-  result: 0 | 3 | 4;
+  /** 0 acceptance, 1 user rejection, 3 abstract syntax not supported, 4 transfer syntaxes not supported. */
+  result: 0 | 1 | 3 | 4;
   /** The one to use; empty where the context is not accepted. */
   transferSyntax: string;
   roles?: { scu: boolean; scp: boolean };
+  /** Service-class-application-information of our answer. */
+  extended?: Buffer;
 }
 
 const DICOM_ROOT = '1.2.840.10008.';
@@ -43,17 +73,42 @@ export function isStorage(abstractSyntax: string): boolean {
   );
 }
 
+/** The service that an abstract syntax is of, or undefined where there is none such. */
+export function serviceOf(abstractSyntax: string): ServiceName | undefined {
+  if (abstractSyntax === VERIFICATION) return 'echo';
+  if (abstractSyntax === STORAGE_COMMITMENT) return 'commit';
+  return QUERY_RETRIEVE[abstractSyntax]?.service ?? (isStorage(abstractSyntax) ? 'store' : undefined);
+}
+
 /**
  * Answers one proposal. Every storage class is taken, private and unknown ones too, in whichever transfer syntax its
- * sender prefers, since instances are kept as they come.
+ * sender prefers, since instances are kept as they come. Data sets that we read and write ourselves are native ones.
+ * @param allowed the services that the peer may call; undefined: all
  */
-export function answerContext(proposed: ProposedContext): AnsweredContext {
+export function answerContext(proposed: ProposedContext, allowed?: ReadonlySet<ServiceName>): AnsweredContext {
   const { id, abstractSyntax } = proposed;
   const refused = { id, abstractSyntax, transferSyntax: '' };
-  if (abstractSyntax !== VERIFICATION && !isStorage(abstractSyntax)) return { ...refused, result: 3 };
-  const transferSyntax = proposed.transferSyntaxes.find(isUsableUID);
+  const service = serviceOf(abstractSyntax);
+  if (service === undefined) return { ...refused, result: 3 };
+  // Where a peer may retrieve by C-GET, it is stored to on contexts of its own proposal.
+  const mayRetrieve = service === 'store' && proposed.roles?.scp === true && allowed?.has('get') !== false;
+  if (allowed?.has(service) === false && !mayRetrieve) return { ...refused, result: 1 };
+  const usable = service === 'echo' || service === 'store' ? isUsableUID : (uid: string) => NATIVE.has(uid);
+  const transferSyntax = proposed.transferSyntaxes.find(usable);
   if (transferSyntax === undefined) return { ...refused, result: 4 };
   const answer: AnsweredContext = { id, abstractSyntax, result: 0, transferSyntax };
-  // We are an SCP only: the proposer may be SCU, as it is by default.
-  return proposed.roles ? { ...answer, roles: { scu: proposed.roles.scu, scp: false } } : answer;
+  const { scu } = proposed.roles ?? {};
+  if (scu !== undefined) {
+    answer.roles = { scu: scu && allowed?.has(service) !== false, scp: mayRetrieve };
+  }
+  const extended = proposed.extended && answerExtended(service, proposed.extended);
+  return extended ? { ...answer, extended } : answer;
+}
+
+/** What we offer of PS3.4 C.5.1.1: relational queries, combined date-time, fuzzy names; and relational retrieval. */
+const EXTENDED: Partial<Record<ServiceName, readonly number[]>> = { find: [1, 1, 1], move: [1], get: [1] };
+
+function answerExtended(service: ServiceName, asked: Buffer): Buffer | undefined {
+  const offered = EXTENDED[service];
+  return offered && Buffer.from(asked.map((byte, i) => (byte === 1 ? (offered[i] ?? 0) : 0)));
 }

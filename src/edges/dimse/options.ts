@@ -1,3 +1,7 @@
+import type { CommitAfter } from '../../flows/commitment/judge.ts';
+import type { Peer } from './peers.ts';
+import type { TlsOptions } from './tls.ts';
+
 /** Settings of the DIMSE listener. */
 export interface DimseOptions {
   /** Address to listen on: one interface, never all of them by default. */
@@ -8,16 +12,40 @@ export interface DimseOptions {
   aeTitle: string;
   /** Refuse associations whose Called AE Title is not {@link aeTitle}. */
   checkCalledAE: boolean;
+  /**
+   * Who may call, and for what; where C-MOVE and Storage Commitment send to. Undefined: anybody, anything, to nowhere.
+   */
+  peers?: readonly Peer[];
+  /** Listen for TLS too, and how; undefined: not. */
+  tls?: TlsOptions;
   /** Longest P-DATA-TF that peers are told to send, in bytes (PS3.8 Annex D.1). */
   maxPduLength: number;
   /** Associations at one time; more are rejected as transient, local limit exceeded. */
   maxAssociations: number;
+  /** Associations at one time of one AE title at one address. */
+  maxPerPeer: number;
   /** Connections that have not asked for an association yet; beyond it, the one that has waited longest is dropped. */
   maxPending: number;
   /** Milliseconds in which a connection must ask for its association (ARTIM, PS3.8 §9.1.4). */
   artimMs: number;
   /** Milliseconds of silence from a peer that owes us bytes, after which its association is aborted. */
   idleTimeoutMs: number;
+  /** Milliseconds that a peer may take to answer a request of ours. */
+  dimseTimeoutMs: number;
+  /** Associations at one time to one destination. */
+  sendAssociations: number;
+  /** How often an instance is sent again after its association was lost, or its receiver said that it has no room. */
+  sendRetries: number;
+  /** Milliseconds before the first of these; doubled for each. */
+  sendBackoffMs: number;
+  /** What has to be true of an instance before Storage Commitment confirms it. */
+  commitAfter: CommitAfter;
+  /** Milliseconds after which an instance of which that is still not true is reported as failed. */
+  commitWaitMs: number;
+  /** Milliseconds after which a report that nobody takes is given up. */
+  commitGiveUpMs: number;
+  /** Milliseconds that a peer has to release the association, before it is reported to on the same one. */
+  commitGraceMs: number;
   /** Bytes of an instance that may wait for the ingest; more, and the socket is paused. */
   highWaterBytes: number;
 }
@@ -33,8 +61,17 @@ export const dimseDefaults: DimseOptions = {
   checkCalledAE: false,
   maxPduLength: 131072,
   maxAssociations: 64,
+  maxPerPeer: 64,
   maxPending: 64,
   artimMs: 30_000,
   idleTimeoutMs: 60_000,
+  dimseTimeoutMs: 60_000,
+  sendAssociations: 2,
+  sendRetries: 2,
+  sendBackoffMs: 500,
+  commitAfter: 'stored',
+  commitWaitMs: 24 * 3_600_000,
+  commitGiveUpMs: 7 * 24 * 3_600_000,
+  commitGraceMs: 1000,
   highWaterBytes: 1 << 20,
 };

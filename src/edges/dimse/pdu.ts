@@ -1,7 +1,10 @@
 /** PDU types (PS3.8 §9.3). */
 export const ASSOCIATE_RQ = 0x01;
+export const ASSOCIATE_AC = 0x02;
+export const ASSOCIATE_RJ = 0x03;
 export const DATA_TF = 0x04;
 export const RELEASE_RQ = 0x05;
+export const RELEASE_RP = 0x06;
 export const ABORT = 0x07;
 
 /** Reasons of an A-ABORT by the service provider (PS3.8 §9.3.8). */
@@ -133,7 +136,7 @@ export class PduReader {
       this.#state = 'pdv';
       return;
     }
-    if (this.#pduLeft > (this.#type === ASSOCIATE_RQ ? MAX_ASSOCIATE : MAX_SHORT))
+    if (this.#pduLeft > (this.#type <= ASSOCIATE_AC ? MAX_ASSOCIATE : MAX_SHORT))
       throw new ProtocolError(INVALID_PARAMETER, 'PDU length exceeds its limit');
     this.#body = [];
     this.#state = 'body';

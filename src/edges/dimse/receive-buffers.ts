@@ -1,4 +1,5 @@
 import { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 
 /** Large enough that a PDU of 128 KiB takes three reads. */
 const SIZE = 64 * 1024;
@@ -49,6 +50,8 @@ export class ReceiveBuffers {
  * not for those that a server accepts, so the connection's handle is moved to a new one.
  */
 export function readInto(accepted: Socket, buffers: ReceiveBuffers, receive: (bytes: Buffer) => void): Socket {
+  // What is decrypted lies in buffers of its own.
+  if (accepted instanceof TLSSocket) return accepted.on('data', receive);
   const owner = accepted as unknown as { _handle: unknown };
   const onread = {
     buffer: () => buffers.current(),

@@ -28,6 +28,7 @@ const STATUS: Record<ErrorCode, number> = {
   'chain-mismatch': 503,
   'swarm-unavailable': 503,
   'backup-refused': 500,
+  'peer-unavailable': 502,
   'bad-setting': 500,
 };
 

@@ -1,6 +1,7 @@
 import type { Ingest } from '../../flows/ingest/received.ts';
 import type { CustodyView } from '../../flows/serve/custody.ts';
 import type { Serve } from '../../flows/serve/served.ts';
+import type { Transfer } from '../../flows/serve/transfer.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Index } from '../../ports/index.ts';
 import type { HttpOptions } from './options.ts';
@@ -12,6 +13,7 @@ export interface HttpModules {
   serve: Serve;
   index: Pick<Index, 'query'>;
   custody: CustodyView;
+  transfer: Transfer;
   log: Log;
   /** True once all listeners are up, and until the bridge stops. */
   ready: () => boolean;

@@ -3,9 +3,10 @@ import * as custody from './schemas/custody.ts';
 import * as dicomWeb from './schemas/dicom-web.ts';
 import { type Answer, type Operation, problemSchema } from './schemas/operation.ts';
 import * as service from './schemas/service.ts';
+import * as transfer from './schemas/transfer.ts';
 
 /** Every operation of the API, in the order of the document. */
-export const operations: readonly Operation[] = [dicomWeb, custody, service].flatMap((module) =>
+export const operations: readonly Operation[] = [dicomWeb, transfer, custody, service].flatMap((module) =>
   Object.values(module).filter(isOperation),
 );
 

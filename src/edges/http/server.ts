@@ -15,6 +15,7 @@ import { routePath } from './routes/route.ts';
 import { addSearchRoutes } from './routes/search.ts';
 import { addServiceRoutes } from './routes/service.ts';
 import { addStoreRoutes } from './routes/store.ts';
+import { addTransferRoutes } from './routes/transfer.ts';
 
 /** Bytes of a request's header, URL included. */
 const MAX_HEADER = 32 * 1024;
@@ -115,6 +116,7 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   addRetrieveRoutes(app, context);
   addMetadataRoutes(app, context);
   addCustodyRoutes(app, context);
+  addTransferRoutes(app, context);
   await app.register((scope) => addStoreRoutes(scope, context));
   refuseOtherMethods(app);
   await app.ready();

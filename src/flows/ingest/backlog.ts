@@ -1,4 +1,5 @@
 import { DagpacsError } from '../../kernel/errors.ts';
+import type { BlockStore } from '../../ports/blocks.ts';
 import type { Index } from '../../ports/index.ts';
 import type { Swarm } from '../../ports/swarm.ts';
 
@@ -6,17 +7,24 @@ import type { Swarm } from '../../ports/swarm.ts';
 const COUNT_EVERY_MS = 500;
 const RETRY_AFTER_SECONDS = 30;
 
+export interface PushbackOptions {
+  /** Versions that may wait for their anchor, or for their replica where there is a swarm. */
+  outboxMax: number;
+  /** Bytes that stay free on the disk of the blocks. */
+  diskHeadroom: number;
+}
+
 /**
- * The bound of the outbox: versions that wait for their anchor, or for their replica where there is a swarm. Beyond it
- * nothing is taken, rather than promised and not kept.
- * @returns a function that gives the refusal while the bound is passed
+ * The bounds of the outbox and of the disk. Beyond them nothing is taken, rather than promised and not kept.
+ * @returns a function that gives the refusal while a bound is passed
  */
 export function createPushback(
-  max: number,
-  { index, swarm }: { index: Index; swarm: Swarm },
+  { outboxMax, diskHeadroom }: PushbackOptions,
+  { index, swarm, blocks }: { index: Index; swarm: Swarm; blocks: Pick<BlockStore, 'usage'> },
 ): () => DagpacsError | undefined {
   let countedAt = Number.NEGATIVE_INFINITY;
   let waiting = 0;
+  let free = Number.POSITIVE_INFINITY;
   let withSwarm = false;
   let looking = false;
 
@@ -35,11 +43,18 @@ export function createPushback(
     if (now - countedAt >= COUNT_EVERY_MS) {
       countedAt = now;
       if (!looking) void lookAtSwarm();
+      ({ free } = blocks.usage());
       const { unanchored, unreplicated } = index.waiting();
       waiting = withSwarm ? Math.max(unanchored, unreplicated) : unanchored;
     }
-    if (waiting < max) return undefined;
-    const subject = { rule: `at most ${max} instances may wait to be anchored`, retryAfter: RETRY_AFTER_SECONDS };
+    if (free < diskHeadroom) return full(diskHeadroom);
+    if (waiting < outboxMax) return undefined;
+    const subject = { rule: `at most ${outboxMax} instances may wait to be anchored`, retryAfter: RETRY_AFTER_SECONDS };
     return new DagpacsError('pushback', 'too many instances wait for the chain or the swarm', subject);
   };
+}
+
+function full(headroom: number): DagpacsError {
+  const subject = { rule: `${headroom} bytes of the disk stay free`, retryAfter: RETRY_AFTER_SECONDS };
+  return new DagpacsError('pushback', 'the disk is nearly full', subject);
 }

@@ -13,6 +13,8 @@ export interface ServedInstance extends InstanceUIDs {
   transferSyntaxUID: string;
   /** Bytes of the whole Part 10 file. */
   size: number;
+  /** Offset of the first byte after the file meta information: from there on, what C-STORE carries. */
+  datasetOffset: number;
   sha256: Uint8Array;
   receivedAt: string;
   /** The received bytes, or `[start, end)` of them. Authenticated before they are yielded. */

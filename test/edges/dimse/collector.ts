@@ -1,4 +1,4 @@
-import { type DimseListener, startDimse } from '../../../src/edges/dimse/listener.ts';
+import { type DimseListener, type DimseModules, startDimse } from '../../../src/edges/dimse/listener.ts';
 import { type DimseOptions, dimseDefaults } from '../../../src/edges/dimse/options.ts';
 import type { Accepted, Ingest, Received, Refused } from '../../../src/flows/ingest/received.ts';
 import { DagpacsError, isDagpacsError } from '../../../src/kernel/errors.ts';
@@ -22,7 +22,11 @@ export interface Collector {
 }
 
 /** A listener on a free port before an ingest that keeps what it reads, or before the one that is given. */
-export async function startCollector(options: Partial<DimseOptions> = {}, ingest?: Ingest): Promise<Collector> {
+export async function startCollector(
+  options: Partial<DimseOptions> = {},
+  ingest?: Ingest,
+  modules: Partial<DimseModules> = {},
+): Promise<Collector> {
   const collector: Omit<Collector, 'listener' | 'to'> = { instances: [], errors: [], logged: [] };
   const keep: Ingest = async (received) => {
     const chunks: Buffer[] = [];
@@ -38,7 +42,18 @@ export async function startCollector(options: Partial<DimseOptions> = {}, ingest
   const note = (event: string, fields: object = {}) => void collector.logged.push({ event, fields });
   const listener = await startDimse(
     { ...dimseDefaults, port: 0, ...options },
-    { ingest: ingest ?? keep, log: { info: note, warn: note, error: note } },
+    {
+      ingest: ingest ?? keep,
+      index: {
+        query: () => ({ rows: [], more: false }),
+        versions: () => [],
+        getValue: () => undefined,
+        setValue: () => undefined,
+      },
+      serve: { instances: () => [] },
+      log: { info: note, warn: note, error: note },
+      ...modules,
+    },
   );
   return { ...collector, listener, to: { ...listener.address, aeTitle: 'DAGPACS' } };
 }

@@ -108,8 +108,8 @@ test('contexts keep their ids in any order, and each gets its own answer', async
   t.teardown(() => listener.close());
   const peer = await rawPeer(listener.address.port);
   const services = [
-    '1.2.840.10008.5.1.4.1.2.2.1',
-    '1.2.840.10008.1.20.1',
+    '1.2.840.10008.5.1.4.1.2.9.1',
+    '1.2.840.10008.3.1.2.3.3',
     '1.2.840.10008.5.1.4.31',
     '1.2.840.10008.1.3.10',
   ];
@@ -130,9 +130,11 @@ test('contexts keep their ids in any order, and each gets its own answer', async
   t.same(contexts.get(5), [0, IMPLICIT_LE]);
   for (const [i, service] of services.entries()) t.equal(contexts.get(9 + 2 * i)?.[0], 3, service);
   // What is not served is answered on a context that is.
-  peer.send(data(3, 3, command({ 2: CT, 256: 0x20, 272: 4, 2048: 0x0101 })));
+  peer.send(data(3, 3, command({ 2: CT, 256: 0x140, 272: 4, 2048: 0x0101 })));
   const answer = await peer.next();
   t.ok(answer?.body.includes(command({ 2304: 0x0211 })), 'unrecognized operation');
+  peer.send(data(3, 3, command({ 2: CT, 256: 0x30, 272: 5, 2048: 0x0101 })));
+  t.ok((await peer.next())?.body.includes(command({ 2304: 0 })), 'after which the association goes on');
   peer.socket.destroy();
 });
 
@@ -263,7 +265,8 @@ test('the library writes nothing to the console', { skip: skipWithout('echoscu')
     const { startDimse } = await import('${source}listener.ts');
     const { dimseDefaults } = await import('${source}options.ts');
     const log = { info() {}, warn() {}, error() {} };
-    const listener = await startDimse({ ...dimseDefaults, port: 0 }, { ingest: async () => ({}), log });
+    const index = { getValue: () => undefined };
+    const listener = await startDimse({ ...dimseDefaults, port: 0 }, { ingest: async () => ({}), index, log });
     console.log(listener.address.port);
     process.stdin.on('data', () => undefined).on('end', () => listener.close());`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script]);

@@ -71,12 +71,20 @@ export interface Proposal {
 /** A-ASSOCIATE-RQ. */
 export function associateRequest(
   contexts: Proposal[],
-  changes: { version?: number; called?: string; applicationContext?: string } = {},
+  changes: {
+    version?: number;
+    called?: string;
+    calling?: string;
+    applicationContext?: string;
+    /** SOP Class UID → service-class-application-information. */
+    extended?: Record<string, number[]>;
+    roles?: Record<string, [scu: number, scp: number]>;
+  } = {},
 ): Buffer {
   const fixed = Buffer.alloc(68);
   fixed.writeUInt16BE(changes.version ?? 1, 0);
   fixed.write((changes.called ?? 'DAGPACS').padEnd(16), 4, 'latin1');
-  fixed.write('RAWPEER'.padEnd(16), 20, 'latin1');
+  fixed.write((changes.calling ?? 'RAWPEER').padEnd(16), 20, 'latin1');
   const proposed = contexts.map(({ id, abstractSyntax, transferSyntaxes }) =>
     item(
       0x20,
@@ -87,7 +95,12 @@ export function associateRequest(
       ]),
     ),
   );
-  const user = item(0x50, item(0x51, Buffer.of(0, 0, 0x40, 0)));
+  const named = (type: number, values: Record<string, number[]> = {}) =>
+    Object.entries(values).map(([uid, bytes]) =>
+      item(type, Buffer.concat([Buffer.of(0, uid.length), Buffer.from(uid), Buffer.from(bytes)])),
+    );
+  const subItems = [...named(0x54, changes.roles), ...named(0x56, changes.extended)];
+  const user = item(0x50, Buffer.concat([item(0x51, Buffer.of(0, 0, 0x40, 0)), ...subItems]));
   const application = item(0x10, Buffer.from(changes.applicationContext ?? '1.2.840.10008.3.1.1.1'));
   return pdu(0x01, Buffer.concat([fixed, application, ...proposed, user]));
 }

@@ -65,6 +65,9 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
     },
     custody: memoryCustody(stored),
     log: { info: record, warn: record, error: record },
+    transfer: () => {
+      throw new DagpacsError('not-found', 'There is no such application entity');
+    },
     ready: () => true,
     ...options.modules,
   };
@@ -136,6 +139,7 @@ function memoryServe(stored: Stored[], sent: MemoryBridge['sent'], options: Memo
       ...uids,
       sopClassUID: '1.9',
       size: bytes.length,
+      datasetOffset: 0,
       sha256: createHash('sha256').update(bytes).digest(),
       receivedAt: '2024-01-01T00:00:00.000Z',
       bytes: (start, end) => cut(bytes, start, end),

@@ -62,6 +62,7 @@ test('memory stays flat while a slow reader takes 750 MB', async (t) => {
     sopClassUID: '1',
     transferSyntaxUID: '1.2.840.10008.1.2.1',
     size: SIZE,
+    datasetOffset: 0,
     sha256: chunk,
     receivedAt: '',
     async *bytes() {

@@ -56,6 +56,34 @@ const fuzzy = (index: Index, ...matches: Match[]) => values(ask(index, { matches
 
 /** Rows, matching, order and paging (PS3.4 C.2.2.2, PS3.18 §10.6). */
 export function querySuite(t: Test, open: OpenIndex): void {
+  t.test('patients, and moments of date and time', async (t) => {
+    const index = await open(t);
+    await index.add(library());
+    const again = { ...patient({ Alphabetic: 'SMITH^JANE' }, 'P2', '20240101', '0600'), '00100021': ['LO', 'OTHER'] };
+    await index.add([
+      made({ study: '1.4', series: '1.4.1', sop: '1.4.1.1', attributes: patient({}, 'P1', '20200101', '0700') }),
+      made({ study: '1.5', series: '1.5.1', sop: '1.5.1.1', attributes: again as typeof mueller }),
+      made({ study: '1.6', series: '1.6.1', sop: '1.6.1.1' }),
+      made({ study: '1.7', series: '1.7.1', sop: '1.7.1.1' }),
+    ]);
+    const patients = (...matches: Match[]) => ask(index, { level: 'patient', matches });
+    t.strictSame(values(patients(), '00100020'), ['P2', 'P1', 'P2', 'P3', undefined, undefined]);
+    t.match(patients(single('00100020', 'P1')), [
+      { '00201200': { Value: [2] }, '00201202': { Value: [2] }, '00201204': { Value: [3] } },
+    ]);
+    t.strictSame(values(patients(single('0020000D', '1.4')), '00100020'), ['P1'], 'by a study that is not the newest');
+    t.strictSame(values(patients(single('00080060', 'SR')), '00100020'), ['P2']);
+    t.notOk(patients()[0]?.['0020000D'], 'nothing of a study');
+
+    const moment = (from?: string, to?: string): Match => {
+      const ends = { ...(from && { from }), ...(to && { to }) };
+      return { tag: '00080020', timeTag: '00080030', kind: 'moment', ...ends };
+    };
+    t.strictSame(studies(index, moment('20240301080000000000', '20240415110000999999')), ['1.1']);
+    t.strictSame(studies(index, moment(undefined, '20200101070000000000')), ['1.4']);
+    t.strictSame(studies(index, moment('20240301090000000000')), ['1.2']);
+  });
+
   t.test('matching', async (t) => {
     const index = await open(t);
     await index.add(library());

@@ -1,5 +1,6 @@
 import type { ByteQueue } from '../byte-queue.ts';
 import type { Command, Response } from '../command.ts';
+import type { Invocation } from '../invoker.ts';
 import type { AnsweredContext } from '../negotiation.ts';
 
 /** One operation that a peer asked for. */
@@ -7,10 +8,24 @@ export interface Operation {
   command: Command;
   /** The presentation context it came on. */
   context: AnsweredContext;
+  /** All that were accepted, by their ids. */
+  contexts: ReadonlyMap<number, AnsweredContext>;
   /** The data set's bytes while they arrive, where the command says that one follows. */
   dataset: ByteQueue | undefined;
   /** `<calling AE title>@<address>` */
   peer: string;
+  callingAE: string;
+  /** Aborted by a C-CANCEL that names the operation (reason `cancel`), and when the association ends (reason `ended`). */
+  readonly signal: AbortSignal;
+  /** Sends a response that is not the last one; resolves when there is room for more. */
+  respond(response: Response): Promise<void>;
+  /** Asks for an operation on the same association; rejects when that ends first. One at a time. */
+  invoke(invocation: Invocation): Promise<Command>;
+  /**
+   * Runs `work` on the same association after so many milliseconds, when no operation runs; the peer may release it
+   * meanwhile. Where the association has ended before, `work` runs all the same, and what it asks for rejects.
+   */
+  later(ms: number, work: () => Promise<void>): void;
 }
 
 /** A DIMSE service: what is done for one kind of request. */

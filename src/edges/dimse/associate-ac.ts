@@ -1,0 +1,28 @@
+import { items, text } from './associate-rq.ts';
+import { INVALID_PARAMETER, ProtocolError } from './pdu.ts';
+
+/** What a peer said to our A-ASSOCIATE-RQ. */
+export interface AssociateAnswer {
+  /** Transfer syntax of each presentation context that was accepted, by its id. */
+  accepted: Map<number, string>;
+  /** The longest P-DATA-TF that the peer takes; 0: any. */
+  maxPduLength: number;
+}
+
+/** Reads an A-ASSOCIATE-AC (PS3.8 §9.3.3) without its PDU header. @throws ProtocolError */
+export function readAssociateAnswer(body: Buffer): AssociateAnswer {
+  if (body.length < 68) throw new ProtocolError(INVALID_PARAMETER, 'A-ASSOCIATE-AC too short');
+  const answer: AssociateAnswer = { accepted: new Map(), maxPduLength: 0 };
+  for (const item of items(body, 68, body.length)) {
+    if (item.type === 0x21 && item.end - item.start >= 4 && body[item.start + 2] === 0) {
+      for (const inner of items(body, item.start + 4, item.end)) {
+        if (inner.type === 0x40) answer.accepted.set(body[item.start] as number, text(body, inner.start, inner.end));
+      }
+    }
+    if (item.type !== 0x50) continue;
+    for (const inner of items(body, item.start, item.end)) {
+      if (inner.type === 0x51 && inner.end - inner.start === 4) answer.maxPduLength = body.readUInt32BE(inner.start);
+    }
+  }
+  return answer;
+}

@@ -1,0 +1,207 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { canReencode, reencode } from '../../dicom/reencode.ts';
+import { EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../../dicom/transfer-syntax.ts';
+import type { ServedInstance } from '../../flows/serve/served.ts';
+import type { TransferProgress } from '../../flows/serve/transfer.ts';
+import { isDagpacsError } from '../../kernel/errors.ts';
+import type { Log } from '../../kernel/log.ts';
+import { C_STORE_RQ, type Request } from './command.ts';
+import type { AnsweredContext } from './negotiation.ts';
+import type { Peer } from './peers.ts';
+import { MAX_CONTEXTS, openAssociation, type Proposal, type Requestor, type RequestorOptions } from './requestor.ts';
+
+export interface SendOptions extends RequestorOptions {
+  /** Associations at one time to one destination. */
+  sendAssociations: number;
+  /** How often an instance is tried again after the association was lost, or the peer said that it has no room. */
+  sendRetries: number;
+  /** Milliseconds before the first of these; doubled for each. */
+  sendBackoffMs: number;
+}
+
+export interface Transfer {
+  to: Peer;
+  instances: readonly ServedInstance[];
+  /** Aborted for `cancel`: nothing more is begun; for any other reason: what runs is ended too. */
+  signal: AbortSignal;
+  originator?: NonNullable<Request['originator']>;
+  /** Told after each instance. */
+  onProgress?: (progress: TransferProgress) => Promise<void> | void;
+}
+
+const FALLBACKS = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN];
+/** Instances for which another association is worth its cost. */
+const WORTH_AN_ASSOCIATION = 8;
+
+export function startProgress(count: number): TransferProgress {
+  return { remaining: count, completed: 0, failed: 0, warning: 0, failedUIDs: [] };
+}
+
+/** Counts one C-STORE response, or undefined for one that could not be asked for (PS3.4 C.4.2.1). */
+export function count(progress: TransferProgress, sopInstanceUID: string, status: number | undefined): void {
+  progress.remaining--;
+  if (status === 0) progress.completed++;
+  else if (status !== undefined && status >> 12 === 0xb) progress.warning++;
+  else {
+    progress.failed++;
+    progress.failedUIDs.push(sopInstanceUID);
+  }
+}
+
+/** The C-STORE of an instance on a context that {@link contextFor} found for it. */
+export function storeInvocation(
+  instance: ServedInstance,
+  context: AnsweredContext,
+  originator?: Request['originator'],
+): Parameters<Requestor['invoke']>[0] {
+  const { sopClassUID, sopInstanceUID, transferSyntaxUID, size, datasetOffset } = instance;
+  const stored = instance.bytes(datasetOffset);
+  const from = transferSyntax(transferSyntaxUID);
+  const to = transferSyntax(context.transferSyntax);
+  const asStored = context.transferSyntax === transferSyntaxUID || !from || !to;
+  return {
+    contextId: context.id,
+    request: { field: C_STORE_RQ, sopClassUID, sopInstanceUID, ...(originator && { originator }) },
+    dataset: asStored ? { size: size - datasetOffset, bytes: stored } : { bytes: reencode(stored, from, to) },
+  };
+}
+
+/** The context on which the instance can go: as it is, or else in another native transfer syntax where its own is one. */
+export function contextFor(
+  { sopClassUID, transferSyntaxUID }: ServedInstance,
+  contexts: Iterable<AnsweredContext>,
+): AnsweredContext | undefined {
+  const from = transferSyntax(transferSyntaxUID);
+  let other: AnsweredContext | undefined;
+  for (const context of contexts) {
+    if (context.abstractSyntax !== sopClassUID) continue;
+    if (context.transferSyntax === transferSyntaxUID) return context;
+    if (canReencode(from, transferSyntax(context.transferSyntax))) other ??= context;
+  }
+  return other;
+}
+
+/** Sends instances by C-STORE, over several associations, and tries again what may yet succeed. Never rejects for a peer. */
+export async function sendInstances(transfer: Transfer, options: SendOptions, log: Log): Promise<TransferProgress> {
+  const progress = startProgress(transfer.instances.length);
+  const queue = [...transfer.instances];
+  const wanted = Math.ceil(queue.length / WORTH_AN_ASSOCIATION);
+  const lanes = Math.max(1, Math.min(options.sendAssociations, wanted));
+  const shared: Shared = { transfer, options, log, progress, queue, unreachable: false };
+  await Promise.all(Array.from({ length: lanes }, () => new Lane(shared).run()));
+  return progress;
+}
+
+interface Shared {
+  transfer: Transfer;
+  options: SendOptions;
+  log: Log;
+  progress: TransferProgress;
+  queue: ServedInstance[];
+  /** No association could be had, with all retries: what is left fails without another try. */
+  unreachable: boolean;
+}
+
+/** One association at a time, and what goes over it. */
+class Lane {
+  readonly #shared: Shared;
+  #association: Requestor | undefined;
+  /** Class and transfer syntax of what was proposed on it. */
+  #proposed = new Set<string>();
+
+  constructor(shared: Shared) {
+    this.#shared = shared;
+  }
+
+  async run(): Promise<void> {
+    const { transfer, progress, queue } = this.#shared;
+    const { signal, onProgress } = transfer;
+    const end = (): void => {
+      if (signal.reason !== 'cancel') this.#association?.giveUp();
+    };
+    signal.addEventListener('abort', end);
+    try {
+      for (;;) {
+        if (signal.aborted) break;
+        const instance = queue.shift();
+        if (!instance) break;
+        const status = await this.#send(instance);
+        if (status === undefined && signal.aborted) {
+          // Not done, but not tried to its end either.
+          queue.unshift(instance);
+          break;
+        }
+        count(progress, instance.sopInstanceUID, status);
+        await onProgress?.(progress);
+      }
+    } finally {
+      signal.removeEventListener('abort', end);
+      await this.#association?.release();
+    }
+  }
+
+  /** @returns the status of the last response, or undefined where there was none */
+  async #send(instance: ServedInstance): Promise<number | undefined> {
+    const { transfer, options } = this.#shared;
+    let status: number | undefined;
+    for (let tries = 0; tries <= options.sendRetries && !this.#shared.unreachable; tries++) {
+      if (tries > 0) await this.#pause(options.sendBackoffMs * 2 ** (tries - 1));
+      if (transfer.signal.aborted) return status;
+      try {
+        const association = await this.#associationFor(instance);
+        const context = contextFor(instance, association.contexts.values());
+        if (!context) return undefined;
+        status = (await association.invoke(storeInvocation(instance, context, transfer.originator))).status;
+        // Out of resources is what another time may not find.
+        if (status >> 8 !== 0xa7) return status;
+      } catch (error) {
+        if (!isDagpacsError(error)) throw error;
+        const { code } = error;
+        this.#shared.log.warn('send-failed', { peer: transfer.to.aeTitle, code, tries });
+        if (code === 'peer-unavailable' && tries === options.sendRetries) this.#shared.unreachable = true;
+        // What cannot be read is not read the next time.
+        if (code !== 'peer-unavailable' && code !== 'sender-aborted') return undefined;
+      }
+    }
+    return status;
+  }
+
+  async #pause(ms: number): Promise<void> {
+    const { signal } = this.#shared.transfer;
+    await sleep(ms, undefined, { signal }).catch(() => undefined);
+  }
+
+  async #associationFor(instance: ServedInstance): Promise<Requestor> {
+    const { transfer, options, log, queue } = this.#shared;
+    if (this.#association?.usable && this.#proposed.has(keyOf(instance))) return this.#association;
+    await this.#association?.release();
+    this.#association = undefined;
+    const proposals = proposalsFor([instance, ...queue]);
+    this.#proposed = new Set(proposals.keys());
+    this.#association = await openAssociation(transfer.to, [...proposals.values()], options, log);
+    return this.#association;
+  }
+}
+
+function keyOf({ sopClassUID, transferSyntaxUID }: ServedInstance): string {
+  return `${sopClassUID} ${transferSyntaxUID}`;
+}
+
+/**
+ * A context for each pair of class and stored transfer syntax, so that each is accepted or not by itself; and one more for
+ * a class of which something is native, should its own transfer syntax be refused.
+ */
+function proposalsFor(instances: readonly ServedInstance[]): Map<string, Proposal> {
+  const proposals = new Map<string, Proposal>();
+  for (const instance of instances) {
+    const { sopClassUID: abstractSyntax, transferSyntaxUID } = instance;
+    if (proposals.has(keyOf(instance))) continue;
+    // Room for two.
+    if (proposals.size + 2 > MAX_CONTEXTS) break;
+    proposals.set(keyOf(instance), { abstractSyntax, transferSyntaxes: [transferSyntaxUID] });
+    const others = FALLBACKS.filter((uid) => uid !== transferSyntaxUID);
+    const native = canReencode(transferSyntax(transferSyntaxUID), transferSyntax(EXPLICIT_VR_LITTLE_ENDIAN));
+    if (native) proposals.set(`${abstractSyntax} native`, { abstractSyntax, transferSyntaxes: others });
+  }
+  return proposals;
+}

@@ -1,0 +1,61 @@
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { blockStoreDefaults } from '../../../src/adapters/blocks/options.ts';
+import { openPackStore } from '../../../src/adapters/blocks/pack-store.ts';
+import { openIndex } from '../../../src/adapters/index/sqlite.ts';
+import { openFileVault } from '../../../src/adapters/vault/file-vault.ts';
+import type { DimseModules } from '../../../src/edges/dimse/listener.ts';
+import type { DimseOptions } from '../../../src/edges/dimse/options.ts';
+import { CommitQueue } from '../../../src/flows/ingest/commit-queue.ts';
+import { createIngest } from '../../../src/flows/ingest/ingest.ts';
+import { createServe } from '../../../src/flows/serve/serve.ts';
+import type { BlockStore } from '../../../src/ports/blocks.ts';
+import type { Index } from '../../../src/ports/index.ts';
+import { tempFolder } from '../../fixtures/temp.ts';
+import { type Collector, startCollector } from './collector.ts';
+
+const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+export interface Archive extends Collector {
+  index: Index;
+  blocks: BlockStore;
+  /** Stores a Part 10 file. */
+  keep(file: Uint8Array): Promise<void>;
+}
+
+/** A listener before the real ingest, index and serve, without chain and swarm. */
+export async function startArchive(
+  t: Test,
+  options: Partial<DimseOptions> = {},
+  modules: Partial<DimseModules> = {},
+): Promise<Archive> {
+  const dataDir = await tempFolder(t);
+  const blocks = await openPackStore({ directory: join(dataDir, 'blocks'), ...blockStoreDefaults, log });
+  const vault = await openFileVault({ directory: join(dataDir, 'vault') });
+  const index = openIndex({ dataDir, log });
+  const commits = new CommitQueue({ blocks, index, catchUp: async () => undefined });
+  const ingest = createIngest(
+    { conflictPolicy: 'new-version', maxInstanceBytes: 1 << 30 },
+    { blocks, vault, index, commits, pushback: () => undefined, onStored: () => undefined },
+  );
+  const serve = createServe({ blocks, vault, index });
+  const collector = await startCollector(options, ingest, { index, serve, ...modules });
+  t.teardown(async () => {
+    await collector.listener.close();
+    await commits.idle();
+    await index.close();
+    await blocks.close();
+  });
+  return {
+    ...collector,
+    index,
+    blocks,
+    async keep(file) {
+      async function* bytes() {
+        yield file;
+      }
+      const outcome = await ingest({ bytes: bytes(), from: 'test' });
+      if (outcome.outcome === 'refused') throw outcome.error;
+    },
+  };
+}

@@ -1,0 +1,19 @@
+import { test } from 'tap';
+import { createPushback } from '../../../src/flows/ingest/backlog.ts';
+import type { Index } from '../../../src/ports/index.ts';
+import type { Swarm } from '../../../src/ports/swarm.ts';
+
+/** A disk and an outbox that are as full as they are said to be. */
+function pushback(free: number, unanchored: number) {
+  const index = { waiting: () => ({ unanchored, unreplicated: 0 }) } as Index;
+  const swarm = { status: async () => ({ state: 'off', peers: 0 }) } as Swarm;
+  const blocks = { usage: () => ({ packs: 1, blocks: 1, bytes: 1, free }) };
+  return createPushback({ outboxMax: 10, diskHeadroom: 1000 }, { index, swarm, blocks })();
+}
+
+test('what is refused before it cannot be kept', (t) => {
+  t.equal(pushback(1000, 9), undefined);
+  t.match(pushback(1000, 10), { code: 'pushback', subject: { retryAfter: 30 } });
+  t.match(pushback(999, 0), { code: 'pushback', message: /disk/ });
+  t.end();
+});
