@@ -36,7 +36,11 @@ export function frameParts(
   return numbers.map((number) => {
     const firstBit = (number - 1) * table.bitsPerFrame;
     if (firstBit % 8 === 0 && table.bitsPerFrame % 8 === 0) {
-      return part(stream, [[table.offset + firstBit / 8, table.bitsPerFrame / 8]], EXPLICIT_LE, swap);
+      const start = firstBit / 8;
+      const size = table.bitsPerFrame / 8;
+      if (swap === 1) return part(stream, [[table.offset + start, size]], EXPLICIT_LE, swap);
+      // Words are turned round in the value, not in the frame: one of an odd size ends inside a word.
+      return slice(part(stream, [[table.offset, table.length]], EXPLICIT_LE, swap), start, size);
     }
     return packedBits(stream, table.offset, firstBit, table.bitsPerFrame);
   });
@@ -73,6 +77,10 @@ function part(stream: DataStream, extents: Extent[], transferSyntaxUID: string, 
     // An odd tail is no unit: it leaves as it is.
     yield* cut(rest, position, start, end);
   }
+}
+
+function slice(whole: ServedPart, offset: number, size: number): ServedPart {
+  return { ...whole, size, bytes: (start = 0, end = size) => whole.bytes(offset + start, offset + end) };
 }
 
 function* cut(bytes: Uint8Array, position: number, start: number, end: number): Iterable<Uint8Array> {
