@@ -1,3 +1,9 @@
-import { serveCommand } from './app/serve-command.ts';
+import { setFlagsFromString } from 'node:v8';
 
+// Pixels pass through as buffers outside V8's heap that live for milliseconds. A young generation that stays at 1 MiB is
+// collected often, in half a millisecond, and gives them back; one that grows to 16 MiB lets them pile up until V8 marks
+// the whole heap. Measured: retrieval twice as fast and a third less memory. It must be said before the rest is loaded.
+setFlagsFromString('--semi-space-growth-factor=1');
+
+const { serveCommand } = await import('./app/serve-command.ts');
 process.exitCode = await serveCommand();

@@ -74,7 +74,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   const caughtUp = await catchUp({ blocks, vault, index, log });
   if (caughtUp.nodes > 0) log.info('index-caught-up', caughtUp);
 
-  const commits = new CommitQueue({ blocks, index });
+  const commits = new CommitQueue({ blocks, index, catchUp: () => catchUp({ blocks, vault, index, log }) });
   const outbox = startOutbox(
     { maxBatch: config.DAGPACS_ANCHOR_MAX_BATCH, maxAgeMs: config.DAGPACS_ANCHOR_MAX_AGE_MS },
     { blocks, vault, index, ledger, swarm, commitRecord: (record, add) => commits.record(record, add), log },

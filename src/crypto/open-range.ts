@@ -1,10 +1,26 @@
-import { SegmentOpener, StreamLayout, type StreamParameters } from './sealed-stream.ts';
+import { SEGMENT_SIZE, SegmentOpener, StreamLayout, type StreamParameters } from './sealed-stream.ts';
 
-/** Reads bytes `start` (inclusive) to `end` (exclusive) of the sealed object. */
-export type ReadSealed = (start: number, end: number) => Promise<Uint8Array>;
+/**
+ * Reads bytes `start` (inclusive) to `end` (exclusive) of the sealed object, into `target` where that is possible: it is at
+ * least as long, and is reused once the bytes were opened.
+ */
+export type ReadSealed = (start: number, end: number, target: Buffer) => Promise<Uint8Array>;
 
 /** Segments per read, aligned so that a read of the default 256 KiB segments is half of a 1 MiB leaf and never spans two. */
 const SEGMENTS_PER_READ = 2;
+const READ_SIZE = SEGMENTS_PER_READ * SEGMENT_SIZE;
+
+/** Ciphertext buffers that no read uses: fresh ones for each read would be most of what garbage collection has to do. */
+const idleBuffers: Buffer[] = [];
+const MAX_IDLE_BUFFERS = 32;
+
+function takeBuffer(size: number): Buffer {
+  return (size <= READ_SIZE ? idleBuffers.pop() : undefined) ?? Buffer.allocUnsafeSlow(Math.max(size, READ_SIZE));
+}
+
+function giveBackBuffer(buffer: Buffer): void {
+  if (buffer.length === READ_SIZE && idleBuffers.length < MAX_IDLE_BUFFERS) idleBuffers.push(buffer);
+}
 
 /** A sealed object that is being read: its header is read and its key derived once, for any number of ranges. */
 export class Opener {
@@ -14,22 +30,23 @@ export class Opener {
   readonly #segments: SegmentOpener;
   readonly #sealedSize: number;
   readonly #read: ReadSealed;
-  /** An object of one segment is read whole with its header, and kept until its first range. */
-  #whole: Uint8Array | undefined;
+  /** An object that one read holds is read with its header, and kept until its first range. */
+  #whole: Reading | undefined;
 
   private constructor(
     key: Uint8Array,
     sealedSize: number,
     read: ReadSealed,
-    start: Uint8Array,
+    start: Reading,
     parameters: StreamParameters,
   ) {
     this.#layout = new StreamLayout(parameters);
     this.size = this.#layout.openedSize(sealedSize);
-    this.#segments = new SegmentOpener(key, sealedSize, start, parameters);
+    this.#segments = new SegmentOpener(key, sealedSize, start.bytes, parameters);
     this.#sealedSize = sealedSize;
     this.#read = read;
-    this.#whole = start.length === sealedSize ? start : undefined;
+    if (start.bytes.length === sealedSize) this.#whole = start;
+    else giveBackBuffer(start.buffer);
   }
 
   /**
@@ -45,8 +62,9 @@ export class Opener {
   ): Promise<Opener> {
     const layout = new StreamLayout(parameters);
     layout.openedSize(sealedSize);
-    const start = await read(0, sealedSize <= layout.segmentSize ? sealedSize : layout.headerSize);
-    return new Opener(key, sealedSize, read, start, parameters);
+    const length = sealedSize <= SEGMENTS_PER_READ * layout.segmentSize ? sealedSize : layout.headerSize;
+    const buffer = takeBuffer(length);
+    return new Opener(key, sealedSize, read, { buffer, bytes: await read(0, length, buffer) }, parameters);
   }
 
   /**
@@ -61,11 +79,12 @@ export class Opener {
     let next: Group | undefined = this.#fetch(this.#layout.segmentOf(start), last);
     while (next) {
       const group: Group = next;
-      const sealed = await group.bytes;
+      const { bytes: sealed, buffer } = await group.reading;
       next = group.after > last ? undefined : this.#fetch(group.after, last);
       for (let segment = group.first; segment < group.after; segment += 1) {
         const from = (segment - group.first) * this.#layout.segmentSize;
         const plain = this.#segments.open(segment, sealed.subarray(from, from + this.#layout.segmentSize));
+        if (segment === group.after - 1) giveBackBuffer(buffer);
         const base = this.#layout.plainStart(segment);
         yield plain.subarray(Math.max(0, start - base), Math.min(plain.length, end - base));
       }
@@ -73,24 +92,36 @@ export class Opener {
   }
 
   #fetch(first: number, last: number): Group {
-    const after = Math.min(last + 1, first - (first % SEGMENTS_PER_READ) + SEGMENTS_PER_READ);
-    const { segmentSize } = this.#layout;
     const whole = this.#whole;
     this.#whole = undefined;
-    const bytes = whole
-      ? Promise.resolve(whole)
-      : this.#read(first * segmentSize, Math.min(after * segmentSize, this.#sealedSize));
+    const after = Math.min(last + 1, first - (first % SEGMENTS_PER_READ) + SEGMENTS_PER_READ);
+    if (whole) return { first, after, reading: Promise.resolve({ ...whole, bytes: this.#slice(whole.bytes, first) }) };
+    const { segmentSize } = this.#layout;
+    const from = first * segmentSize;
+    const to = Math.min(after * segmentSize, this.#sealedSize);
+    const buffer = takeBuffer(to - from);
+    const reading = this.#read(from, to, buffer).then((bytes) => ({ bytes, buffer }));
     // The failure of a read ahead is thrown when its turn comes; a consumer that stops before that is not concerned.
-    bytes.catch(() => {});
-    return { first, after, bytes };
+    reading.catch(() => {});
+    return { first, after, reading };
   }
+
+  #slice(whole: Uint8Array, firstSegment: number): Uint8Array {
+    return whole.subarray(firstSegment * this.#layout.segmentSize);
+  }
+}
+
+/** Bytes that were read, and the buffer that may be reused after them. */
+interface Reading {
+  bytes: Uint8Array;
+  buffer: Buffer;
 }
 
 interface Group {
   first: number;
   /** The segment after the group's last. */
   after: number;
-  bytes: Promise<Uint8Array>;
+  reading: Promise<Reading>;
 }
 
 /** {@link Opener.open} and {@link Opener.range} for an object of which one range is wanted. */

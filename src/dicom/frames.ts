@@ -98,6 +98,8 @@ export function encapsulatedFrames(
   }
   const declared = declaredFrames(header, warnings);
   const syntax = transferSyntax(transferSyntaxUID);
+  if (!fragments.starts[0] && /^image\/j/.test(syntax?.mediaType ?? ''))
+    warnings.attribute(PIXEL_DATA, 'Not a code stream of the transfer syntax (PS3.5 §A.4)');
   // A video is one stream: its frames are not addressable here, and `frame 1` is the whole of it.
   if (declared === 1 || syntax?.video) return group(fragments, [0]);
   const starts =

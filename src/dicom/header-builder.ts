@@ -19,7 +19,9 @@ const URI = 'bulk:/';
 export class HeaderBuilder {
   readonly bulk: Record<string, BulkValue> = {};
   #bytes = 0;
-  #elements = 0;
+  /** Attributes of the data set itself, and what lies in its sequences: the one never takes the room of the other. */
+  #own = 0;
+  #nested = 0;
   readonly #limits: HeaderLimits;
   readonly #warnings: Warnings;
 
@@ -46,7 +48,7 @@ export class HeaderBuilder {
       this.#warnings.dataset('Attributes are not in ascending order (PS3.5 §7.1)');
       level.unordered = true;
     } else level.last = tag;
-    if (!this.#room()) return false;
+    if (!this.#room(level)) return false;
     this.#bytes += length;
     level.dataset[key] = element;
     return true;
@@ -64,7 +66,7 @@ export class HeaderBuilder {
   /** A sequence that was added: where it is too deep or too much, it becomes bulk data, and its items are not kept. */
   limitSequence(parent: Level, sequence: Level, tag: number, element: DicomElement): void {
     const { maxDepth, maxElements } = this.#limits;
-    if (sequence.depth <= maxDepth && this.#elements <= maxElements) return;
+    if (sequence.depth <= maxDepth && this.#nested < maxElements) return;
     this.#warnings.attribute(tag, sequence.depth > maxDepth ? 'Nested deeper than the header shows' : MORE);
     // Readers of JSON have limits of their own: beyond ours a sequence is there as its bytes only.
     const path = pathOf(parent, sequence.key);
@@ -77,7 +79,7 @@ export class HeaderBuilder {
   /** Adds an item to the sequence that `level` is. */
   keepItem(level: Level, item: Level): void {
     if (level.dropped) return;
-    if (this.#room()) level.items.push(item.dataset);
+    if (this.#room(item)) level.items.push(item.dataset);
     else item.dropped = true;
   }
 
@@ -89,10 +91,10 @@ export class HeaderBuilder {
     } else if (element && items.length > 0) element.Value = items;
   }
 
-  /** Counts an element or item; past twice the limit there is no room for any. */
-  #room(): boolean {
-    this.#elements++;
-    if (this.#elements <= 2 * this.#limits.maxElements) return true;
+  /** Counts an element or item at `level`; past the limit there is no room for any. */
+  #room({ parent }: Level): boolean {
+    const count = parent ? ++this.#nested : ++this.#own;
+    if (count <= this.#limits.maxElements) return true;
     this.#warnings.dataset(MORE);
     return false;
   }

@@ -19,6 +19,11 @@ export function uidAt(header: DicomJson, key: string): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
+/** True where all that identifies the instance has been read. */
+export function isIdentified(header: DicomJson): boolean {
+  return Object.values(TAGS).every((tag) => uidAt(header, lookup(tag).key) !== undefined);
+}
+
 /**
  * What identifies the instance. UIDs are paths, keys and file contents everywhere downstream: one that has other characters
  * than digits and dots, or more than 64, is refused; one that is merely against PS3.5 §9.1 is stored with a warning.

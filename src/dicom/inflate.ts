@@ -34,7 +34,7 @@ export class Inflater {
     this.#left = limit;
     this.#stream = zlib ? createInflate({ chunkSize: 65536 }) : createInflateRaw({ chunkSize: 65536 });
     this.#stream.on('data', (chunk: Buffer) => {
-      if (this.#left === 0 || this.#failure) return;
+      if (this.exceeded || this.#failure) return;
       const piece = chunk.subarray(0, Math.min(chunk.length, this.#left));
       this.#left -= piece.length;
       try {
@@ -43,7 +43,7 @@ export class Inflater {
         this.#fail(error);
         return;
       }
-      if (this.#left === 0 && piece.length < chunk.length) {
+      if (piece.length < chunk.length) {
         this.exceeded = true;
         this.#stream.destroy();
         this.#wake?.();

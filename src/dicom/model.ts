@@ -22,7 +22,10 @@ export interface DicomJson {
   [tag: string]: DicomElement;
 }
 
-/** A value that stays in the stored object: where it lies in the *data stream* (see {@link Scan.datasetOffset}). */
+/**
+ * A value that stays in the stored object: where it lies in the *data stream* (see {@link Scan.datasetOffset}). An encapsulated
+ * one reaches from its offset table's item to before the sequence delimiter.
+ */
 export interface BulkValue {
   vr: string;
   offset: number;
@@ -63,6 +66,7 @@ export interface Scan {
   sopInstanceUID: string;
   studyInstanceUID: string;
   seriesInstanceUID: string;
+  /** As group 0002 declares it; where a data set is unmistakably encoded otherwise, what it really is (with a warning). */
   transferSyntaxUID: string;
   /** Offset of the first byte after the file meta information. */
   datasetOffset: number;

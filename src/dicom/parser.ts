@@ -7,6 +7,7 @@ import { FragmentParser } from './fragment-parser.ts';
 import type { Fragments } from './fragments.ts';
 import type { ExtendedOffsets, NativePixels } from './frames.ts';
 import { HeaderBuilder, type HeaderLimits } from './header-builder.ts';
+import { isIdentified } from './identity.ts';
 import { implicitVR, noteCreator } from './implicit-vr.ts';
 import { decodeElement, type ValueContext } from './json.ts';
 import { childLevel, type Level, ordered, rootLevel } from './level.ts';
@@ -26,12 +27,9 @@ const EXTENDED_OFFSETS = 0x7fe00001;
 const EXTENDED_LENGTHS = 0x7fe00002;
 const SQ = vrNamed('SQ');
 /** Open sequences at once, at most. */
-const MAX_OPEN = 1_000_000;
+const MAX_OPEN = 100_000;
 /** An Extended Offset Table beyond this belongs to more frames than are followed. */
 const MAX_EXTENDED_TABLE = 8 << 20;
-
-/** Attributes without which an instance cannot be identified. */
-export const IDENTITY_TAGS = ['00080016', '00080018', '0020000D', '0020000E'] as const;
 
 /**
  * Parses the elements of a data set (PS3.5 §7) from a window that moves over the stream. It takes what is complete and says
@@ -86,11 +84,6 @@ export class DatasetParser implements ValueContext {
   /** No sequence or fragment is open. */
   get atRoot(): boolean {
     return this.#top === this.root && !this.#fragmentParser;
-  }
-
-  /** True where all that identifies the instance has been read. */
-  get identified(): boolean {
-    return IDENTITY_TAGS.every((tag) => this.root.dataset[tag]?.Value?.[0] !== undefined);
   }
 
   /**
@@ -362,7 +355,7 @@ export class DatasetParser implements ValueContext {
     if (item.depth > MAX_OPEN)
       throw new DagpacsError('malformed-dataset', 'The data set cannot be parsed', {
         attribute: 'DataSet',
-        rule: 'Sequences are nested more than a million deep (PS3.5 §7.5)',
+        rule: 'Sequences are nested more than 100,000 deep (PS3.5 §7.5)',
       });
     this.#builder.keepItem(level, item);
     this.#top = item;
@@ -391,7 +384,7 @@ export class DatasetParser implements ValueContext {
       this.skip = this.#top.end - (base + pos);
       return pos;
     }
-    if (!this.identified)
+    if (!isIdentified(this.root.dataset))
       throw new DagpacsError('malformed-dataset', 'The data set cannot be parsed', { attribute: 'DataSet', rule });
     this.#warnings.dataset(`${rule}: what follows is not in the header`);
     this.skip = Number.POSITIVE_INFINITY;

@@ -25,7 +25,7 @@ export interface ScanOptions extends Partial<HeaderLimits> {
   maxInlineText?: number;
   /** Bytes of all values in the header; beyond it values become bulk data. Default: 16 MiB. */
   maxHeaderBytes?: number;
-  /** Elements and items; beyond it new sequences become bulk data. Default: 1,000,000. */
+  /** Elements and items in sequences, and as many outside; beyond it new sequences become bulk data. Default: 1,000,000. */
   maxElements?: number;
   /** Depth of sequences; a deeper one becomes bulk data, since readers of JSON have limits too. Default: 64. */
   maxDepth?: number;
@@ -158,8 +158,7 @@ export class Scanner {
       return undefined;
     }
     if (!declared) {
-      if (!startsDataset(buffer, at))
-        throw malformed('Neither group 0002 nor the first element tells how it is encoded (PS3.10 §7.1)');
+      if (!startsDataset(buffer, at)) throw untold();
       this.#transferSyntaxUID = encodingOf(buffer, at);
     }
     const { implicit, bigEndian } = transferSyntax(this.#transferSyntaxUID) ?? { implicit: false, bigEndian: false };
@@ -270,7 +269,11 @@ export class Scanner {
         this.#warnings.attribute(0x7fe00010, 'Encapsulated in a transfer syntax that is native (PS3.5 §A.4)');
       return encapsulatedFrames(root.dataset, this.#transferSyntaxUID, fragments, extended, this.#warnings);
     }
-    if (!native) return { kind: 'none' };
+    if (!native) {
+      if (root.dataset['00280010'] && root.dataset['00280100'])
+        this.#warnings.attribute(0x7fe00010, 'Missing, though the header describes pixels (PS3.3 C.7.6.3)');
+      return { kind: 'none' };
+    }
     if (encapsulated)
       this.#warnings.attribute(0x7fe00010, 'Native in a transfer syntax that is encapsulated (PS3.5 §A.4)');
     return nativeFrames(root.dataset, native, this.#warnings);
@@ -302,7 +305,15 @@ function truncated(dataset?: DatasetParser, cause?: unknown): DagpacsError {
   return new DagpacsError('truncated', 'The instance is cut short', { ...subject, rule }, { cause });
 }
 
-function malformed(rule: string, cause?: unknown): DagpacsError {
+function untold(): DagpacsError {
+  return new DagpacsError('malformed-dataset', 'The data set cannot be parsed', {
+    attribute: 'TransferSyntaxUID',
+    tag: '00020010',
+    rule: 'Type 1 (PS3.10 §7.1): it is missing or empty, and the first element does not tell how it is encoded',
+  });
+}
+
+function malformed(rule: string, cause: unknown): DagpacsError {
   return new DagpacsError(
     'malformed-dataset',
     'The data set cannot be parsed',

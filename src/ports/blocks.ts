@@ -26,12 +26,13 @@ export interface BlockStore {
   position(): Position;
   has(cid: Cid): boolean;
   /**
-   * Bytes `start` (inclusive) to `end` (exclusive) of a block, as they lie on disk: the caller authenticates them.
+   * Bytes `start` (inclusive) to `end` (exclusive) of a block, as they lie on disk: the caller authenticates them. They are
+   * the head of `target` where that is given and long enough.
    * @throws DagpacsError `block-missing`, `storage-failed`
    */
-  read(cid: Cid, start?: number, end?: number): Promise<Uint8Array>;
-  /** The dag-cbor blocks (instance nodes, records) that were committed after `from`, in order, each with the position after it. */
-  replay(from: Position): AsyncIterable<Block & { next: Position }>;
+  read(cid: Cid, start?: number, end?: number, target?: Buffer): Promise<Uint8Array>;
+  /** The dag-cbor blocks (instance nodes, records) between two positions, in order, each with the position after it. */
+  replay(from: Position, to: Position): AsyncIterable<Block & { next: Position }>;
   /** Bytes of the packs, and free on their file system. */
   usage(): { packs: number; blocks: number; bytes: number; free: number };
   /** Commits and closes. */

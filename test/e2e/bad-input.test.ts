@@ -32,7 +32,7 @@ async function startWatched(t: { teardown(fn: () => unknown): void }) {
   /** Files that look like leftovers: what the bridge did not have before, beyond what grows by design. */
   const before = new Set(await places());
   const leftovers = async () =>
-    (await places()).filter((path) => !before.has(path) && !/^(blocks|vault|chain)\/|index\.sqlite/.test(path));
+    (await places()).filter((path) => !before.has(path) && !/^(blocks|vault|chain)(\/|$)|index\.sqlite/.test(path));
   return { bridge, leftovers };
 }
 

@@ -22,9 +22,9 @@ function block(size: number, codec = RAW): { cid: Cid; bytes: Buffer } {
   return { cid: cidOf(codec, bytes), bytes };
 }
 
-async function replayed(store: BlockStore, from = START): Promise<string[]> {
+async function replayed(store: BlockStore, from = START, to = store.position()): Promise<string[]> {
   const found: string[] = [];
-  for await (const { cid } of store.replay(from)) found.push(cid.toString());
+  for await (const { cid } of store.replay(from, to)) found.push(cid.toString());
   return found;
 }
 
@@ -70,6 +70,7 @@ test('the log is replayed in the order of the appends, from any position', async
   t.strictSame(await replayed(store), names);
   t.strictSame(await replayed(store, ends[29]), names.slice(10), 'from the middle');
   t.strictSame(await replayed(store, store.position()), [], 'from the end');
+  t.strictSame(await replayed(store, START, ends[29]), names.slice(0, 10), 'up to the middle');
   await store.close();
 });
 

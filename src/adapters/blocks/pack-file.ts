@@ -49,9 +49,14 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** Reads exactly `length` bytes at `position`. @throws Error where the file ends before */
-export async function readExactly(file: FileHandle, position: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafeSlow(length);
+/** Reads exactly `length` bytes at `position`, into `target` where it is long enough. @throws Error where the file ends before */
+export async function readExactly(
+  file: FileHandle,
+  position: number,
+  length: number,
+  target?: Buffer,
+): Promise<Buffer> {
+  const buffer = target && target.length >= length ? target.subarray(0, length) : Buffer.allocUnsafeSlow(length);
   let done = 0;
   while (done < length) {
     const { bytesRead } = await file.read(buffer, done, length - done, position + done);

@@ -63,12 +63,12 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
     return file;
   }
 
-  async function read(cid: Cid, start = 0, stop?: number): Promise<Uint8Array> {
+  async function read(cid: Cid, start = 0, stop?: number, target?: Buffer): Promise<Uint8Array> {
     const place = locations.find(cid);
     if (!place) throw new DagpacsError('block-missing', 'a block is not in the local store');
     const last = Math.min(stop ?? place.length, place.length);
     try {
-      return await readExactly(await fileOf(place.pack), place.offset + start, Math.max(0, last - start));
+      return await readExactly(await fileOf(place.pack), place.offset + start, Math.max(0, last - start), target);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
         throw new DagpacsError('block-missing', 'a pack is gone from the local store', {}, { cause: error });
@@ -83,7 +83,7 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
     position: () => writer.position,
     has: (cid) => locations.find(cid) !== undefined,
     read,
-    replay: (from) => replay(directory, from, writer.position),
+    replay: (from, to) => replay(directory, from, to),
     usage() {
       const { bavail, bsize } = statfsSync(directory);
       const bytes = packBytes + writer.position.offset;

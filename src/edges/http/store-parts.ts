@@ -22,17 +22,18 @@ export interface StoreOptions {
  * @throws DagpacsError `malformed-multipart` where the body breaks before its first part; `sender-aborted`
  */
 export async function storeParts(
-  parts: AsyncIterable<MultipartPart>,
+  source: AsyncIterable<MultipartPart>,
   { from, studyInstanceUID, types, window }: StoreOptions,
   { ingest, log }: { ingest: Ingest; log: Log },
 ): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
+  let parts = 0;
   const pending = new Set<Promise<void>>();
   const expect = studyInstanceUID === undefined ? {} : { expect: { studyInstanceUID } };
   let broken: unknown;
 
   function take(part: MultipartPart): Promise<void> {
-    const index = outcomes.push(refusal(new DagpacsError('storage-failed', 'The instance was not stored'))) - 1;
+    const index = parts++;
     const problem = part.error ?? typeProblem(part.headers.get('content-type'), types);
     if (problem !== undefined) {
       outcomes[index] = refusal(problem);
@@ -47,6 +48,7 @@ export async function storeParts(
       })
       .catch((error: unknown) => {
         log.error('store-failed', { code: isDagpacsError(error) ? error.code : 'unexpected' });
+        outcomes[index] = refusal(new DagpacsError('storage-failed', 'The instance was not stored'));
       })
       .finally(() => pending.delete(taken));
     pending.add(taken);
@@ -54,7 +56,7 @@ export async function storeParts(
   }
 
   try {
-    for await (const part of parts) {
+    for await (const part of source) {
       await take(part);
       if (pending.size >= window) await Promise.race(pending);
     }

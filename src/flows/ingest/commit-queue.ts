@@ -22,12 +22,15 @@ export class CommitQueue {
   readonly #index: Index;
   #waiting: Entry[] = [];
   #running: Promise<void> | undefined;
-  /** Set when the index failed: its cursor must not pass what it missed, so nothing more is taken until a restart. */
-  #behind: DagpacsError | undefined;
+  readonly #catchUp: () => Promise<unknown>;
+  /** The index failed: its cursor must not pass what it missed, so nothing more is added before it has caught up. */
+  #behind = false;
 
-  constructor(modules: { blocks: BlockStore; index: Index }) {
+  /** @param modules `catchUp` brings the index to the end of the log. */
+  constructor(modules: { blocks: BlockStore; index: Index; catchUp: () => Promise<unknown> }) {
     this.#blocks = modules.blocks;
     this.#index = modules.index;
+    this.#catchUp = modules.catchUp;
   }
 
   /**
@@ -72,7 +75,8 @@ export class CommitQueue {
     while (this.#waiting.length > 0) {
       const group = this.#takeGroup();
       try {
-        if (this.#behind) throw this.#behind;
+        if (this.#behind) await this.#indexing(this.#catchUp());
+        this.#behind = false;
         const first = group[0] as Entry;
         if ('addBatch' in first) {
           const next = await first.appended;
@@ -107,14 +111,13 @@ export class CommitQueue {
     await this.#indexing(this.#index.add(additions, durable));
   }
 
-  async #indexing(work: Promise<void>): Promise<void> {
+  async #indexing(work: Promise<unknown>): Promise<void> {
     try {
       await work;
     } catch (error) {
-      this.#behind ??= isDagpacsError(error)
-        ? error
-        : new DagpacsError('storage-failed', 'the index could not be written', {}, { cause: error });
-      throw this.#behind;
+      this.#behind = true;
+      if (isDagpacsError(error)) throw error;
+      throw new DagpacsError('storage-failed', 'the index could not be written', {}, { cause: error });
     }
   }
 }

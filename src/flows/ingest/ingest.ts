@@ -1,5 +1,6 @@
 import { zstdCompressSync } from 'node:zlib';
 import { wrapKey } from '../../crypto/key-wrap.ts';
+import { stringifyHeader } from '../../dicom/json.ts';
 import type { Scan } from '../../dicom/model.ts';
 import { Scanner } from '../../dicom/scan.ts';
 import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
@@ -51,7 +52,8 @@ export function createIngest(options: IngestOptions, modules: IngestModules): In
   const turns = new Turns();
 
   return async function ingest(received: Received): Promise<Accepted | Refused> {
-    const scanner = new Scanner();
+    // Old archives hold data sets without preamble and meta group: one that can be identified is kept as it is.
+    const scanner = new Scanner({ acceptWithoutPreamble: true });
     try {
       const busy = pushback();
       if (busy) throw busy;
@@ -104,7 +106,7 @@ export function createIngest(options: IngestOptions, modules: IngestModules): In
     const { scan, sha256, placement, receivedAt, receivedFrom } = arrived;
     const study = secretsOf(await vault.ensure(scan.studyInstanceUID));
     const { header: dataset, frames, bulk, warnings, ...identity } = scan;
-    const header = zstdCompressSync(JSON.stringify(dataset));
+    const header = zstdCompressSync(stringifyHeader(dataset));
     // No await from here to the queue: blocks and node go to the disk in one write, and one sync covers them.
     const placed = placement.place();
     const object = placed.root;

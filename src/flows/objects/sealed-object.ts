@@ -38,18 +38,29 @@ export async function openSealed(sealed: Sealed, modules: { blocks: BlockStore; 
 /** Opens a sealed object of `size` plaintext bytes whose key is known. @throws as {@link openSealed} */
 export async function openObject(key: Uint8Array, object: Cid, size: number, blocks: BlockStore): Promise<Opener> {
   const bytes = sealedSize(size);
-  if (object.code !== DAG_PB) return Opener.open(key, bytes, (start, end) => blocks.read(object, start, end));
+  if (object.code !== DAG_PB) {
+    return Opener.open(key, bytes, (start, end, target) => blocks.read(object, start, end, target));
+  }
   const leaves = await leavesOf(object, blocks);
-  return Opener.open(key, bytes, (start, end) => readLeaves(leaves, blocks, start, end));
+  return Opener.open(key, bytes, (start, end, target) => readLeaves(leaves, blocks, start, end, target));
 }
 
 /** Bytes `start` to `end` of a sealed object from its leaves. */
-async function readLeaves(leaves: Leaf[], blocks: BlockStore, start: number, end: number): Promise<Uint8Array> {
+async function readLeaves(
+  leaves: Leaf[],
+  blocks: BlockStore,
+  start: number,
+  end: number,
+  target: Buffer,
+): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   for (let at = firstLeaf(leaves, start); at < leaves.length; at += 1) {
     const leaf = leaves[at] as Leaf;
     if (leaf.start >= end) break;
-    parts.push(await blocks.read(leaf.cid, Math.max(0, start - leaf.start), Math.min(end, leaf.end) - leaf.start));
+    const from = Math.max(0, start - leaf.start);
+    const to = Math.min(end, leaf.end) - leaf.start;
+    // Segments never span leaves, so one leaf is what is read; the target serves for that one.
+    parts.push(await blocks.read(leaf.cid, from, to, parts.length === 0 ? target : undefined));
   }
   return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
 }

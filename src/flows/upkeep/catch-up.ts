@@ -24,8 +24,8 @@ export interface CatchUpModules {
 const GROUP = 256;
 
 /**
- * Brings the index to the end of the log after a start: what was committed but not indexed before a crash, or all of it
- * where the index is new. What cannot be opened or is not whole is counted and reported, never silently left out.
+ * Brings the index to the end of the log: what was committed but not indexed before a crash or a failure of the index, or
+ * all of it where the index is new. What cannot be opened or is not whole is counted and reported, never silently left out.
  * @returns how many nodes were read, and how many were passed over
  */
 export async function catchUp(modules: CatchUpModules): Promise<{ nodes: number; passedOver: number }> {
@@ -37,7 +37,10 @@ export async function catchUp(modules: CatchUpModules): Promise<{ nodes: number;
     if (group.length > 0) await index.add(group);
     group = [];
   };
-  for await (const block of blocks.replay(index.cursor())) {
+  // Only what is durable, or the index could be ahead of the log after a power cut.
+  const end = blocks.position();
+  await blocks.commit();
+  for await (const block of blocks.replay(index.cursor(), end)) {
     const type = nodeType(block.bytes);
     try {
       if (type === INSTANCE_TYPE) {
