@@ -1,6 +1,7 @@
 import type { BulkValue, FrameTable } from '../../dicom/model.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { DataStream } from './data-stream.ts';
+import { checkFrameNumber } from './frame-number.ts';
 import type { ServedPart } from './served.ts';
 
 const EXPLICIT_LE = '1.2.840.10008.1.2.1';
@@ -21,11 +22,7 @@ export function frameParts(
 ): ServedPart[] {
   if (table.kind === 'none') throw new DagpacsError('not-found', 'the instance has no frames that can be located');
   const count = table.kind === 'native' ? table.count : table.frames.length;
-  for (const number of numbers) {
-    if (number >= 1 && number <= count) continue;
-    const subject = { attribute: 'frames', rule: `each frame number must be from 1 to ${count}` };
-    throw new DagpacsError('invalid-parameter', `frame ${number} is not in the instance`, subject);
-  }
+  for (const number of numbers) checkFrameNumber(number, count);
   if (table.kind === 'encapsulated') {
     return numbers.map((number) => {
       const extents = pairs(table.frames[number - 1] as number[]);
