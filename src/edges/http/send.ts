@@ -124,15 +124,17 @@ async function writePiece(raw: ServerResponse, piece: Piece, start: (() => void)
   let left = piece.size ?? Number.POSITIVE_INFINITY;
   let next = await source?.next();
   start?.();
-  // Text and first chunk leave in one write.
+  // Text and first chunk leave in one write. One uncork too many would keep back all that comes after it (in chunks).
   raw.cork();
+  let corked = true;
   if (piece.text !== '') raw.write(piece.text, 'latin1');
   while (next !== undefined && !next.done) {
     const chunk: Uint8Array = next.value;
     left -= chunk.length;
     if (left < 0) throw new Error('a source gave more bytes than it announced');
     raw.write(chunk);
-    raw.uncork();
+    if (corked) raw.uncork();
+    corked = false;
     if (raw.writableLength > HIGH_WATER) await drained(raw);
     if (raw.destroyed) {
       await source?.return?.();
@@ -140,7 +142,7 @@ async function writePiece(raw: ServerResponse, piece: Piece, start: (() => void)
     }
     next = await source?.next();
   }
-  raw.uncork();
+  if (corked) raw.uncork();
   if (piece.size !== undefined && left > 0) throw new Error('a source gave fewer bytes than it announced');
   return !raw.destroyed;
 }

@@ -40,7 +40,7 @@ export function frameSyntaxOf({ version, details }: Pick<OpenedInstance, 'versio
 export function isDecodable(opened: Pick<OpenedInstance, 'version' | 'details'>): boolean {
   const { frames } = opened.details;
   if (frames.kind === 'none') return false;
-  if (frames.kind === 'native') return true;
+  if (frames.kind === 'native') return frames.count > 0;
   const syntax = transferSyntax(opened.version.transferSyntaxUID);
   return syntax?.encapsulated === true && compressionOf(syntax.uid) !== undefined;
 }

@@ -1,9 +1,10 @@
 import type { FastifyInstance } from 'fastify';
-import { chooseRepresentation, type MediaRange, type Representation } from '../../../dicom/accept.ts';
+import { acceptTextOf, chooseRepresentation, type MediaRange, type Representation } from '../../../dicom/accept.ts';
 import { transferSyntax } from '../../../dicom/transfer-syntax.ts';
 import type { Scope, ServedInstance, ServedPart } from '../../../flows/serve/served.ts';
 import type { Transcode, TranscodedPart } from '../../../flows/serve/transcoded.ts';
 import type { InstanceUIDs } from '../../../ports/index.ts';
+import { NotAcceptable } from '../errors.ts';
 import type { RouteContext } from '../modules.ts';
 import { acceptedBy, negotiate } from '../negotiate.ts';
 import * as schemas from '../schemas/dicom-web.ts';
@@ -121,8 +122,10 @@ function chooseForms(
   return instances.map((instance) => {
     const asStored = stored.get(instance.transferSyntaxUID);
     if (asStored) return asStored;
-    const syntaxes = [instance.transferSyntaxUID, ...transcode.instanceSyntaxes(instance)];
-    return negotiate(accepted, formsOf(DICOM, syntaxes, single));
+    const made = formsOf(DICOM, transcode.instanceSyntaxes(instance), single);
+    const chosen = chooseRepresentation(accepted, made);
+    if (chosen) return chosen;
+    throw new NotAcceptable([...new Set([...formsOf(DICOM, [...stored.keys()], single), ...made].map(acceptTextOf))]);
   });
 }
 
