@@ -1,4 +1,4 @@
-import { fromPlanes, type PixelLayout, sampleBytes, toPlanes, undecodable } from './pixels.ts';
+import { frameBytes, fromPlanes, type PixelLayout, sampleBytes, toPlanes, undecodable } from './pixels.ts';
 
 const HEADER = 64;
 const MAX_SEGMENTS = 15;
@@ -11,7 +11,8 @@ const MAX_SEGMENTS = 15;
 export function decodeRle(frame: Uint8Array, layout: PixelLayout): Uint8Array {
   const bytes = sampleBytes(layout);
   const { samplesPerPixel } = layout;
-  const count = layout.rows * layout.columns;
+  // Samples of one bit are packed, and their bytes are what is coded (PS3.5 §8.2.2).
+  const count = layout.bitsAllocated === 1 ? frameBytes(layout) : layout.rows * layout.columns;
   if (frame.length < HEADER) throw undecodable('An RLE header of 64 bytes (PS3.5 §G.5)');
   const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
   const segments = view.getUint32(0, true);

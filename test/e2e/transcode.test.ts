@@ -86,6 +86,10 @@ test('frames and instances in every syntax that is offered hold the pixels that 
     const single = await get(`${url}/frames/1`, `application/octet-stream; transfer-syntax=${EXPLICIT_LE}`);
     t.ok(frame && single.body.equals(frame.body), `${name}: the frame as the body`);
 
+    const range = { accept: `application/octet-stream; transfer-syntax=${EXPLICIT_LE}`, range: 'bytes=3-8' };
+    const cut = await fetch(`${url}/frames/1`, { headers: range });
+    t.same([cut.status, Buffer.from(await cut.arrayBuffer())], [206, frame?.body.subarray(3, 9)], `${name}: a range`);
+
     for (const syntax of IN_ALL.includes(name) ? [EXPLICIT_LE, DEFLATED, ...ENCODINGS] : [EXPLICIT_LE]) {
       const target = syntax === EXPLICIT_LE || syntax === DEFLATED ? layout : encodedLayout(syntax, layout);
       const answer = await get(url, `application/dicom; transfer-syntax=${syntax}`);

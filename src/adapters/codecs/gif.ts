@@ -13,11 +13,10 @@ export function encodeGif(images: readonly Raster[], frameMs: number): Uint8Arra
   for (const image of images) {
     const control = Buffer.from('\x21\xf9\x04\x00\x00\x00\x00\x00', 'latin1');
     control.writeUInt16LE(Math.max(2, Math.min(0xffff, Math.round(frameMs / 10))), 4);
-    const place = Buffer.alloc(11);
+    const place = Buffer.alloc(10);
     place[0] = 0x2c;
     place.writeUInt16LE(image.width, 5);
     place.writeUInt16LE(image.height, 7);
-    place[10] = 8;
     parts.push(control, place, compress(grey ? image.data : indices(image)));
   }
   parts.push(Buffer.of(0x3b));

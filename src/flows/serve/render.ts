@@ -24,6 +24,7 @@ export interface RenderModules {
 const CACHE_BYTES = 64 * 1024 * 1024;
 /** Bytes of decoded frames in one moving image: all of them are there before the first byte of it is. */
 const MAX_MOVING_BYTES = 256 * 1024 * 1024;
+const NO_IMAGE = 'An image in a transfer syntax that is decoded';
 const DEFAULT_QUALITY = 90;
 const DEFAULT_FRAME_MS = 100;
 
@@ -33,8 +34,21 @@ export function createRender({ serve, source, codecs }: RenderModules): Render {
   return {
     renderable(scope: Scope) {
       const found = serve.instances(scope).flatMap((instance) => describe(instance, source) ?? []);
-      if (found.length === 0) throw undecodable('An image in a transfer syntax that is decoded');
+      if (found.length === 0) throw undecodable(NO_IMAGE);
       return found;
+    },
+
+    representative(scope) {
+      const instances = serve.instances(scope);
+      const middle = Math.floor((instances.length - 1) / 2);
+      for (let away = 0; away <= instances.length - middle; away++) {
+        for (const at of away === 0 ? [middle] : [middle + away, middle - away]) {
+          const instance = instances[at];
+          const found = instance && describe(instance, source);
+          if (found) return found;
+        }
+      }
+      throw undecodable(NO_IMAGE);
     },
 
     async document(instance) {

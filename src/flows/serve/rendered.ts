@@ -33,6 +33,8 @@ export interface StoredDocument {
 export interface Render {
   /** The instances in scope that can be rendered, in their order; at least one. `undecodable` where there is none. */
   renderable(scope: Scope): Renderable[];
+  /** The one that stands for all in scope: in the middle, or next to it. `undecodable` where there is none. */
+  representative(scope: Scope): Renderable;
   /** What is a document or a video as it is stored (PS3.18 §8.7.4), and needs no rendering. */
   document(instance: InstanceUIDs): Promise<StoredDocument | undefined>;
   /**

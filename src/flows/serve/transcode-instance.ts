@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { createDeflateRaw } from 'node:zlib';
 import { decodedLayout, encodedLayout, storedFrameBytes } from '../../dicom/compression.ts';
 import { UNDEFINED_LENGTH } from '../../dicom/element-header.ts';
@@ -123,24 +124,17 @@ async function* inTurn(image: StoredImage, syntax: string, make: MakeFrame): Asy
 
 async function* deflated(source: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
   const deflate = createDeflateRaw();
-  const written = (async () => {
-    try {
-      for await (const chunk of source)
-        if (!deflate.write(chunk))
-          await new Promise<void>((resolve) => deflate.once('drain', resolve).once('close', resolve));
-      deflate.end();
-    } catch (error) {
-      deflate.destroy(error as Error);
-    }
-  })();
+  const input = Readable.from(source);
+  input.on('error', (error) => deflate.destroy(error));
+  input.pipe(deflate);
   let size = 0;
   try {
     for await (const chunk of deflate as AsyncIterable<Buffer>) {
       size += chunk.length;
       yield chunk;
     }
-    await written;
   } finally {
+    input.destroy();
     deflate.destroy();
   }
   // A data set of odd length is padded (PS3.5 §A.5).

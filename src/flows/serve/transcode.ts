@@ -72,12 +72,12 @@ export function createTranscode({ source, codecs }: TranscodeModules): Transcode
         (number, i): TranscodedPart => ({
           size,
           transferSyntaxUID,
-          async *bytes() {
+          async *bytes(start, end) {
             const made = make(opened, image, number, transferSyntaxUID);
             // The next one is made while this one is sent; its failure is thrown when its turn comes.
             const next = numbers[i + 1];
             if (next !== undefined) make(opened, image, next, transferSyntaxUID).catch(() => {});
-            yield await made;
+            yield (await made).subarray(start, end);
           },
         }),
       );

@@ -5,7 +5,8 @@ export interface TranscodedPart {
   /** Undefined where it shows only when they are made. */
   size: number | undefined;
   transferSyntaxUID: string;
-  bytes(): AsyncIterable<Uint8Array>;
+  /** `[start, end)` of them only where the size is known. */
+  bytes(start?: number, end?: number): AsyncIterable<Uint8Array>;
 }
 
 /**

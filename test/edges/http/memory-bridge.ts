@@ -86,10 +86,12 @@ const nothingElse: Transcode = {
   instance: refuse,
   frames: refuse,
 };
+const none = (): never => {
+  throw new DagpacsError('undecodable', 'There are no codecs');
+};
 const nothingToSee: Render = {
-  renderable() {
-    throw new DagpacsError('undecodable', 'There are no codecs');
-  },
+  renderable: none,
+  representative: none,
   document: async () => undefined,
   image: refuse,
 };

@@ -73,8 +73,7 @@ export function addRenderRoutes(app: FastifyInstance, context: RouteContext): vo
   async function sendThumbnail(call: Call<Scope & { frames?: string }, RenderQuery>) {
     const parameters = { viewport: THUMBNAIL, enlarge: false, ...parametersOf(call.query) };
     const form = negotiate(acceptedBy(call.request, call.query), forms(STILL, [false]));
-    const images = render.renderable(call.params);
-    const image = images[Math.floor((images.length - 1) / 2)] as Renderable;
+    const image = render.representative(call.params);
     const number = call.params.frames === undefined ? image.representative : Number.parseInt(call.params.frames, 10);
     return send(call, form, [{ instance: image.instance, numbers: [number] }], parameters);
   }
