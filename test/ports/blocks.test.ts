@@ -145,5 +145,7 @@ test('a data directory has one owner', async (t) => {
   const release = lockDirectory(directory);
   t.throws(() => lockDirectory(directory), { code: 'bad-setting', subject: { attribute: 'DAGPACS_DATA_DIR' } });
   release();
+  lockDirectory(join(directory, 'new', 'nested'))();
+  t.throws(() => lockDirectory('/proc/none/nested'), { code: 'bad-setting' }, 'where no directory can be made');
   lockDirectory(directory)();
 });

@@ -1,5 +1,5 @@
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { DagpacsError } from '../../kernel/errors.ts';
 
@@ -11,7 +11,7 @@ import { DagpacsError } from '../../kernel/errors.ts';
  */
 export function lockDirectory(directory: string): () => void {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
     const database = new DatabaseSync(join(directory, 'lock.sqlite'), { timeout: 0 });
     try {
       database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
@@ -28,4 +28,11 @@ export function lockDirectory(directory: string): () => void {
     const rule = busy ? 'one bridge a data directory' : 'must be a directory that can be written';
     throw new DagpacsError('bad-setting', message, { attribute: 'DAGPACS_DATA_DIR', rule }, { cause: error });
   }
+}
+
+/** One directory at a time: Node's recursive mkdir never ends where a parent takes no directories, as under `/proc`. */
+function makeDirectory(directory: string): void {
+  if (existsSync(directory)) return;
+  makeDirectory(dirname(directory));
+  mkdirSync(directory, { mode: 0o700 });
 }
