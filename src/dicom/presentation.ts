@@ -1,6 +1,7 @@
 import type { DicomElement, DicomJson } from './model.ts';
 import { type PixelLayout, undecodable } from './pixels.ts';
 import type { FrameMapping, Lut, ModalityTransform, VoiTransform } from './rendering.ts';
+import { expandSegments } from './segmented-lut.ts';
 
 /** The 16-bit words of a value, wherever it is kept. */
 export type ReadWords = (element: DicomElement) => Promise<Uint16Array>;
@@ -100,10 +101,33 @@ function defaultVoi({ bitsStored, signed }: PixelLayout, modality: ModalityTrans
 }
 
 async function paletteLut(header: DicomJson, n: string, layout: PixelLayout, words: ReadWords): Promise<Lut> {
-  const lut = await lutOf(header[`0028110${n}`], header[`0028120${n}`], layout.signed, words);
+  const descriptor = header[`0028110${n}`];
+  const segments = header[`0028122${n}`];
+  const lut = segments
+    ? await segmentedLut(descriptor, segments, layout.signed, words)
+    : await lutOf(descriptor, header[`0028120${n}`], layout.signed, words);
   if (!lut) throw undecodable('A colour lookup table for each of red, green and blue (PS3.3 C.7.9)');
   // Some say 16 bits and mean 8.
   return lut.bits > 8 && lut.values.every((value) => value < 256) ? { ...lut, bits: 8 } : lut;
+}
+
+async function segmentedLut(
+  descriptor: DicomElement | undefined,
+  segments: DicomElement,
+  signed: boolean,
+  words: ReadWords,
+): Promise<Lut | undefined> {
+  const count = entriesOf(descriptor);
+  if (count === undefined) return undefined;
+  const values = expandSegments(await words(segments), count);
+  return lutOf(descriptor, segments, signed, async () => values);
+}
+
+/** Entries of a table; 65,536 does not fit into the descriptor, and is 0 in it. */
+function entriesOf(descriptor: DicomElement | undefined): number | undefined {
+  const entries = descriptor?.Value?.[0];
+  if (typeof entries !== 'number') return undefined;
+  return entries === 0 ? 65536 : entries < 0 ? entries + 65536 : entries;
 }
 
 /** A table from its descriptor and data; undefined where there is none. */
@@ -113,10 +137,9 @@ async function lutOf(
   signed: boolean,
   words: ReadWords,
 ): Promise<Lut | undefined> {
-  const [entries, start, bits] = (descriptor?.Value ?? []).map(Number);
-  if (entries === undefined || start === undefined || bits === undefined || !data) return undefined;
-  // 65,536 does not fit into the descriptor, and is 0 in it.
-  const count = entries === 0 ? 65536 : entries < 0 ? entries + 65536 : entries;
+  const [, start, bits] = (descriptor?.Value ?? []).map(Number);
+  const count = entriesOf(descriptor);
+  if (count === undefined || start === undefined || bits === undefined || !data) return undefined;
   const read = await words(data);
   if (read.length === 0) return undefined;
   const packed = bits <= 8 && read.length < count && read.length * 2 >= count;
