@@ -23,6 +23,8 @@ const PLANAR_CONFIGURATION = 0x00280006;
 const EXTENDED_OFFSET_TABLE = 0x7fe00001;
 const EXTENDED_OFFSET_TABLE_LENGTHS = 0x7fe00002;
 const PIXEL_DATA = 0x7fe00010;
+/** Bytes of decoded frames that are made before the first byte leaves. */
+const MAX_PREPARED = 8 * 1024 * 1024;
 /** Lengths are 32 bits, of which the greatest says that there is none. */
 const MAX_VALUE = UNDEFINED_LENGTH - 1;
 
@@ -55,12 +57,25 @@ export function transcodeInstance(opened: OpenedInstance, target: string, make: 
     size: undefined,
     transferSyntaxUID: target,
     async *bytes() {
+      if (image) await prepare(image, encapsulated ? target : EXPLICIT_VR_LITTLE_ENDIAN, make);
       const { sopClassUID, sopInstanceUID } = version;
-      yield writeFileMeta({ sopClassUID, sopInstanceUID, transferSyntaxUID: target });
-      if (target === DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN) yield* deflated(dataset());
-      else yield* dataset();
+      const meta = writeFileMeta({ sopClassUID, sopInstanceUID, transferSyntaxUID: target });
+      const written = target === DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN ? deflated(dataset()) : dataset();
+      let first = true;
+      for await (const chunk of written) {
+        // What is wrong near the start is told before anything is sent.
+        yield first ? Buffer.concat([meta, chunk]) : chunk;
+        first = false;
+      }
     },
   };
+}
+
+/** Makes the first frame, and those after it that are small: they are kept, and one that fails still decides the answer's status. */
+async function prepare(image: StoredImage, syntax: string, make: MakeFrame): Promise<void> {
+  const size = storedFrameBytes(image.layout);
+  const last = Math.max(1, Math.min(image.count, Math.floor(MAX_PREPARED / size)));
+  for (let number = 1; number <= last; number++) await make(image, number, syntax);
 }
 
 /** What the header says of the frames once they are recoded, and the whole Pixel Data element. */
