@@ -10,6 +10,7 @@ import {
   ENCODINGS,
   encodedLayout,
 } from '../../src/dicom/compression.ts';
+import { readJpegXlSize } from '../../src/dicom/jpeg-xl.ts';
 import { frameBytes, fromPlanes, type PixelLayout, sampleBytes } from '../../src/dicom/pixels.ts';
 import { isDagpacsError } from '../../src/kernel/errors.ts';
 import { corpusFiles, corpusPath, skipCorpus } from '../fixtures/corpus.ts';
@@ -251,6 +252,19 @@ test('frames that lie cost nothing but an error', async (t) => {
     }
   }
   t.same(await codecs.decode(native()), pixels, 'the threads are as good as new');
+});
+
+test('a JPEG XL frame that is larger than the header says is not decoded', { skip: skipCorpus }, async (t) => {
+  for (const name of ['jxl_lossless_4.110.dcm', 'jxl_lossy_4.112.dcm', 'will-jxl.dcm']) {
+    const { frames, layout, transferSyntaxUID } = await framesOf(await readFile(corpusPath(`transfer-syntax/${name}`)));
+    const bytes = frames[0] as Uint8Array;
+    const size = readJpegXlSize(bytes);
+    t.same(size, { rows: layout.rows, columns: layout.columns }, name);
+    const smaller = { ...layout, rows: layout.rows - 1 };
+    await t.rejects(codecs.decode({ transferSyntaxUID, bytes, layout: smaller }), {
+      subject: { rule: /Rows and Columns/ },
+    });
+  }
 });
 
 test('a thread that takes too long is replaced, and a full queue pushes back', async (t) => {

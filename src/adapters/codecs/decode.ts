@@ -1,6 +1,7 @@
 import { inflateRawSync } from 'node:zlib';
 import { type CodeStream, readCodeStream } from '../../dicom/codestream.ts';
 import { type Compression, compressionOf, decodedLayout, storedFrameBytes } from '../../dicom/compression.ts';
+import { readJpegXlSize } from '../../dicom/jpeg-xl.ts';
 import {
   frameBytes,
   fromPlanes,
@@ -112,8 +113,11 @@ function clampTo(pixels: Uint8Array, { precision, signed }: CodeStream): void {
   }
 }
 
-/** JPEG XL has its size in bit fields that depend on each other: the codec is asked, and what it gives is checked. */
+/** JPEG XL tells its size at once; what else it has is checked by what the codec gives. */
 function decodeJpegXl(native: NativeCodecs, { bytes, layout }: CodedFrame): Uint8Array {
+  const { rows, columns } = readJpegXlSize(bytes);
+  // An orientation may exchange them.
+  if (rows * columns !== layout.rows * layout.columns) throw undecodable('Rows and Columns as in the code stream');
   const pixels = native.decode('DecodeJpegXl', bytes, { ...layout, planar: false });
   if (pixels.length !== frameBytes(layout)) throw undecodable('Rows, Columns and samples as in the code stream');
   return layout.planar ? toPlanes(pixels, layout.samplesPerPixel, sampleBytes(layout)) : pixels;

@@ -15,7 +15,7 @@ export interface CodecOptions {
 export const codecDefaults: CodecOptions = {
   threads: 2,
   maxQueue: 256,
-  timeoutMs: 60_000,
-  maxFrameBytes: 512 * 1024 * 1024,
+  timeoutMs: 30_000,
+  maxFrameBytes: 256 * 1024 * 1024,
   idleMs: 60_000,
 };

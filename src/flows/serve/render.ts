@@ -21,7 +21,7 @@ export interface RenderModules {
 }
 
 /** Memory for images that were made. */
-const CACHE_BYTES = 64 * 1024 * 1024;
+const CACHE_BYTES = 32 * 1024 * 1024;
 /** Bytes of decoded frames in one moving image: all of them are there before the first byte of it is. */
 const MAX_MOVING_BYTES = 256 * 1024 * 1024;
 const NO_IMAGE = 'An image in a transfer syntax that is decoded';

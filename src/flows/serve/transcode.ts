@@ -20,7 +20,7 @@ export interface TranscodeModules {
 }
 
 /** Memory for frames that were made. */
-const CACHE_BYTES = 128 * 1024 * 1024;
+const CACHE_BYTES = 64 * 1024 * 1024;
 
 /** Transcoding on request (PS3.18 §8.7.3): index, blocks, open, then a codec, frame by frame. */
 export function createTranscode({ source, codecs }: TranscodeModules): Transcode {
