@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
@@ -271,23 +271,35 @@ test('another chain, a lost contract and a stranger’s account are mismatches',
   t.match((await until(elsewhere, 'mismatch')).reason, /not the chain/);
 });
 
-test('a node that is away, or that accepts and is silent, is unreachable', async (t) => {
+/** A port that accepts and says nothing. Each use has its own: connections are kept for reuse. */
+async function silentNode(): Promise<{ server: Server; url: string }> {
   const server = createServer(() => undefined);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const silent = open(t, { directory: await tempFolder(t), rpc: url, callTimeoutMs: 200 });
+  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+}
+
+test('a node that is away, or that accepts and is silent, is unreachable', async (t) => {
+  const slow = await silentNode();
+  const silent = open(t, { directory: await tempFolder(t), rpc: slow.url, callTimeoutMs: 200 });
   t.match((await until(silent, 'unreachable')).reason, /chain id: TimeoutError/);
   await silent.close();
+  slow.server.close();
+
+  const patient = await silentNode();
+  const connected = once(patient.server, 'connection');
   const hanging = openLedger(
-    { ...quiet, directory: await tempFolder(t), rpc: url, callTimeoutMs: 600_000 },
+    { ...quiet, directory: await tempFolder(t), rpc: patient.url, callTimeoutMs: 600_000 },
     listeningLog(),
   );
-  await once(server, 'connection');
+  await connected;
   await hanging.close();
-  server.close();
+  patient.server.close();
 
-  const away = open(t, { directory: await tempFolder(t), rpc: url });
+  const gone = await silentNode();
+  gone.server.close();
+  await once(gone.server, 'close');
+  const away = open(t, { directory: await tempFolder(t), rpc: gone.url });
   t.match((await until(away, 'unreachable')).reason, /the node is not reachable/);
   await t.rejects(away.find(ZERO), { code: 'chain-unavailable' });
 });
