@@ -261,9 +261,7 @@ test('a JPEG XL frame that is larger than the header says is not decoded', { ski
     const size = readJpegXlSize(bytes);
     t.same(size, { rows: layout.rows, columns: layout.columns }, name);
     const smaller = { ...layout, rows: layout.rows - 1 };
-    await t.rejects(codecs.decode({ transferSyntaxUID, bytes, layout: smaller }), {
-      subject: { rule: /Rows and Columns/ },
-    });
+    await t.rejects(codecs.decode({ transferSyntaxUID, bytes, layout: smaller }), { code: 'undecodable' });
   }
 });
 

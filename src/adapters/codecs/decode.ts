@@ -27,7 +27,8 @@ export function decodeFrame(native: NativeCodecs, frame: CodedFrame, maxBytes: n
   if (compression === undefined) throw undecodable('Frames of this transfer syntax are not decoded');
   const size = frameBytes(layout);
   if (size > maxBytes) throw undecodable(`A frame of at most ${maxBytes} bytes`);
-  if (compression === 'none') return exactly(bytes, storedFrameBytes(layout));
+  // Some writers keep all chrominance, whatever they say.
+  if (compression === 'none') return exactly(bytes, bytes.length >= size ? size : storedFrameBytes(layout));
   if (compression === 'rle') return decodeRle(bytes, layout);
   if (compression === 'deflate') return exactly(inflate(bytes, size), size);
   try {
