@@ -52,17 +52,41 @@ function trim<T extends Exclude<Samples, Float32Array | Float64Array>>(samples: 
 export function mapGrey(pixels: Uint8Array, layout: PixelLayout, mapping: Grey, float = false): Uint8Array {
   const stored = storedValues(pixels, layout, float);
   const out = new Uint8Array(stored.length);
-  const shade = shadeOf(mapping, stored);
   if (float || layout.bitsAllocated > 16) {
+    const shade = shadeOf(mapping, stored);
     for (let i = 0; i < stored.length; i++) out[i] = shade(stored[i] as number);
     return out;
   }
-  // Each value that a sample can have is worked out once.
-  const low = layout.signed ? -(2 ** (layout.bitsStored - 1)) : 0;
-  const table = new Uint8Array(2 ** layout.bitsStored);
-  for (let i = 0; i < table.length; i++) table[i] = shade(low + i);
+  const table = tableOf(mapping, layout, stored);
+  const low = lowest(layout);
   for (let i = 0; i < stored.length; i++) out[i] = table[(stored[i] as number) - low] as number;
   return out;
+}
+
+function lowest({ signed, bitsStored }: PixelLayout): number {
+  return signed ? -(2 ** (bitsStored - 1)) : 0;
+}
+
+/** Tables that were made last, for the frames of a series: by what they depend on. */
+const tables = new Map<string, Uint8Array>();
+const MAX_TABLES = 16;
+
+/** The grey value of every value that a sample can have. */
+function tableOf(mapping: Grey, layout: PixelLayout, stored: Samples): Uint8Array {
+  const { modality, voi } = mapping;
+  const common = modality.kind === 'rescale' && voi.kind === 'window';
+  const key = common ? JSON.stringify([mapping, layout.bitsStored, layout.signed]) : '';
+  const known = tables.get(key);
+  if (known) return known;
+  const shade = shadeOf(mapping, stored);
+  const low = lowest(layout);
+  const table = new Uint8Array(2 ** layout.bitsStored);
+  for (let i = 0; i < table.length; i++) table[i] = shade(low + i);
+  if (common) {
+    if (tables.size >= MAX_TABLES) tables.clear();
+    tables.set(key, table);
+  }
+  return table;
 }
 
 function shadeOf({ modality, voi, inverse, padding }: Grey, stored: Samples): (value: number) => number {

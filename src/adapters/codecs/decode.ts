@@ -14,14 +14,15 @@ import {
 import { decodeRle } from '../../dicom/rle.ts';
 import { isDagpacsError } from '../../kernel/errors.ts';
 import type { CodedFrame } from '../../ports/codecs.ts';
-import type { Decoder, NativeCodecs } from './native.ts';
+import type { Coders } from './coders.ts';
+import type { Decoder } from './native.ts';
 
 /**
  * Decodes one frame into `decodedLayout`. Nothing is allocated before the code stream's own header agrees with the
  * instance's, so that neither can ask for more than the other.
  * @throws DagpacsError `undecodable`
  */
-export function decodeFrame(native: NativeCodecs, frame: CodedFrame, maxBytes: number): Uint8Array {
+export function decodeFrame(coders: Coders, frame: CodedFrame, maxBytes: number): Uint8Array {
   const { layout, transferSyntaxUID, bytes } = frame;
   const compression = compressionOf(transferSyntaxUID);
   if (compression === undefined) throw undecodable('Frames of this transfer syntax are not decoded');
@@ -32,8 +33,8 @@ export function decodeFrame(native: NativeCodecs, frame: CodedFrame, maxBytes: n
   if (compression === 'rle') return decodeRle(bytes, layout);
   if (compression === 'deflate') return exactly(inflate(bytes, size), size);
   try {
-    if (compression === 'jpeg-xl') return decodeJpegXl(native, frame);
-    return decodeStream(native, frame, readCodeStream(bytes), compression);
+    if (compression === 'jpeg-xl') return decodeJpegXl(coders, frame);
+    return decodeStream(coders, frame, readCodeStream(bytes), compression);
   } catch (error) {
     throw isDagpacsError(error) ? error : undecodable('A frame that its codec can read', error);
   }
@@ -53,20 +54,20 @@ function inflate(bytes: Uint8Array, size: number): Uint8Array {
   }
 }
 
-const DECODERS: Partial<Record<Compression, [CodeStream['kind'], Decoder]>> = {
+const DECODERS: Partial<Record<Compression, [CodeStream['kind'], Decoder | 'jpegLs']>> = {
   jpeg: ['jpeg', 'DecodeJpeg'],
-  'jpeg-ls': ['jpeg-ls', 'DecodeJpegLs'],
+  'jpeg-ls': ['jpeg-ls', 'jpegLs'],
   'jpeg-2000': ['jpeg-2000', 'DecodeJpeg2000'],
   htj2k: ['jpeg-2000', 'DecodeHtJpeg2000'],
 };
 
 function decodeStream(
-  native: NativeCodecs,
+  coders: Coders,
   { bytes, layout, transferSyntaxUID }: CodedFrame,
   stream: CodeStream,
   compression: Compression,
 ): Uint8Array {
-  const [kind, decoder] = DECODERS[compression] as [CodeStream['kind'], Decoder];
+  const [kind, decoder] = DECODERS[compression] as [CodeStream['kind'], Decoder | 'jpegLs'];
   if (stream.kind !== kind) throw undecodable('A code stream of the kind that the transfer syntax names (PS3.5 §A.4)');
   const { samplesPerPixel } = layout;
   if (stream.rows !== layout.rows || stream.columns !== layout.columns || stream.components !== samplesPerPixel)
@@ -86,7 +87,10 @@ function decodeStream(
   };
   const transformed = decodedLayout(transferSyntaxUID, layout) !== layout;
   const toRgb = kind === 'jpeg' && transformed;
-  let pixels = native.decode(decoder, bytes, toRgb ? { ...streamed, signed: false } : streamed, toRgb);
+  let pixels =
+    decoder === 'jpegLs'
+      ? coders.jpegLs.decode(bytes)
+      : coders.native.decode(decoder, bytes, toRgb ? { ...streamed, signed: false } : streamed, toRgb);
   if (pixels.length !== layout.rows * layout.columns * samplesPerPixel * bytesOfSample)
     throw undecodable('A code stream that gives every sample');
   if (streamed.planar !== layout.planar && samplesPerPixel > 1)
@@ -115,11 +119,11 @@ function clampTo(pixels: Uint8Array, { precision, signed }: CodeStream): void {
 }
 
 /** JPEG XL tells its size at once; what else it has is checked by what the codec gives. */
-function decodeJpegXl(native: NativeCodecs, { bytes, layout }: CodedFrame): Uint8Array {
+function decodeJpegXl(coders: Coders, { bytes, layout }: CodedFrame): Uint8Array {
   const { rows, columns } = readJpegXlSize(bytes);
   // An orientation may exchange them.
   if (rows * columns !== layout.rows * layout.columns) throw undecodable('Rows and Columns as in the code stream');
-  const pixels = native.decode('DecodeJpegXl', bytes, { ...layout, planar: false });
+  const pixels = coders.native.decode('DecodeJpegXl', bytes, { ...layout, planar: false });
   if (pixels.length !== frameBytes(layout)) throw undecodable('Rows, Columns and samples as in the code stream');
   return layout.planar ? toPlanes(pixels, layout.samplesPerPixel, sampleBytes(layout)) : pixels;
 }

@@ -9,8 +9,8 @@ import {
 import { fromPlanes, type PixelLayout, sampleBytes, undecodable } from '../../dicom/pixels.ts';
 import { encodeRle } from '../../dicom/rle.ts';
 import type { CodedFrame } from '../../ports/codecs.ts';
+import type { Coders } from './coders.ts';
 import { decodeFrame } from './decode.ts';
-import type { NativeCodecs } from './native.ts';
 
 const LRCP = 0;
 const RPCL = 2;
@@ -21,31 +21,37 @@ const RPCL = 2;
  * @throws DagpacsError `undecodable`
  */
 export function transcodeFrame(
-  native: NativeCodecs,
+  coders: Coders,
   frame: CodedFrame,
   transferSyntaxUID: string,
   maxBytes: number,
 ): Uint8Array {
-  const pixels = decodeFrame(native, frame, maxBytes);
+  const pixels = decodeFrame(coders, frame, maxBytes);
   const source = decodedLayout(frame.transferSyntaxUID, frame.layout);
   const target = encodedLayout(transferSyntaxUID, source);
   if (!target) throw undecodable('Pixels that the transfer syntax asked for can hold (PS3.5 §8.2)');
   const arranged =
     source.planar && !target.planar ? fromPlanes(pixels, source.samplesPerPixel, sampleBytes(source)) : pixels;
-  const encoded = even(encode(native, arranged, { ...source, planar: target.planar }, transferSyntaxUID));
-  const again = decodeFrame(native, { transferSyntaxUID, bytes: encoded, layout: target }, maxBytes);
+  const encoded = even(encode(coders, arranged, { ...source, planar: target.planar }, transferSyntaxUID));
+  const again = decodeFrame(coders, { transferSyntaxUID, bytes: encoded, layout: target }, maxBytes);
   if (Buffer.compare(again, arranged) !== 0)
     throw undecodable('Pixels that come out of the encoder as they went in (PS3.5 §8.2)');
   return encoded;
 }
 
-function encode(native: NativeCodecs, pixels: Uint8Array, layout: PixelLayout, transferSyntaxUID: string): Uint8Array {
+function encode(
+  { native, jpegLs }: Coders,
+  pixels: Uint8Array,
+  layout: PixelLayout,
+  transferSyntaxUID: string,
+): Uint8Array {
   if (transferSyntaxUID === RLE_LOSSLESS) return encodeRle(pixels, layout);
   const fitted = { ...layout, bitsStored: usedBits(pixels, layout) };
   try {
     if (transferSyntaxUID === JPEG_LS_LOSSLESS) {
-      // The precision is taken from Bits Allocated; from Bits Stored it is smaller and quicker.
-      return native.encode('EncodeJpegLs', pixels, { ...fitted, bitsAllocated: Math.max(2, fitted.bitsStored) });
+      const { columns: width, rows: height, samplesPerPixel: componentCount } = layout;
+      const bitsPerSample = Math.max(2, fitted.bitsStored);
+      return jpegLs.encode(pixels, { width, height, bitsPerSample, componentCount, isSigned: false });
     }
     if (transferSyntaxUID === JPEG_2000_LOSSLESS)
       return native.encode('EncodeJpeg2000', pixels, fitted, { ProgressionOrder: LRCP, Rate: 0, AllowMct: 1 });

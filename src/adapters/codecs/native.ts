@@ -9,14 +9,11 @@ interface Exports {
   [name: string]: Call | WebAssembly.Memory;
 }
 
-export type Decoder = 'DecodeJpeg' | 'DecodeJpegLs' | 'DecodeJpeg2000' | 'DecodeHtJpeg2000' | 'DecodeJpegXl';
-export type Encoder = 'EncodeJpeg' | 'EncodeJpegLs' | 'EncodeJpeg2000' | 'EncodeHtJpeg2000';
+export type Decoder = 'DecodeJpeg' | 'DecodeJpeg2000' | 'DecodeHtJpeg2000' | 'DecodeJpegXl';
+export type Encoder = 'EncodeJpeg2000' | 'EncodeHtJpeg2000';
 
 /** What the encoders are told; the module's own names. */
 export interface EncoderParameters {
-  Lossy?: number;
-  Quality?: number;
-  SampleFactor?: number;
   ProgressionOrder?: number;
   Rate?: number;
   AllowMct?: number;
@@ -28,7 +25,7 @@ const PHOTOMETRIC = ['MONOCHROME1', 'MONOCHROME2', 'PALETTE COLOR', 'RGB', 'YBR_
 const MAX_KEPT_BYTES = 512 * 1024 * 1024;
 
 /**
- * The codecs of dcmjs-codecs (IJG for 8, 12 and 16 bits, CharLS, OpenJPEG, OpenJPH, libjxl), called directly: its JavaScript
+ * The codecs of dcmjs-codecs (IJG for 8, 12 and 16 bits, OpenJPEG, OpenJPH, libjxl), called directly: its JavaScript
  * brings a copy of dcmjs along, which is not needed. An instance that has failed is dropped, since what it allocated is lost.
  */
 export class NativeCodecs {
