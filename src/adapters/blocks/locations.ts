@@ -106,7 +106,8 @@ export class Locations {
       this.#database.exec('COMMIT');
       this.#blocks += added;
     } catch (error) {
-      this.#database.exec('ROLLBACK');
+      // A full disk has rolled it back already.
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
       throw error;
     }
     this.#waiting = this.#waiting.filter((row) => !settled(row));

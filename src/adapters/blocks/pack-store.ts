@@ -1,9 +1,10 @@
-import { statfsSync } from 'node:fs';
+import { existsSync, renameSync, statfsSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { mkdir, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Cid } from '../../ipld/cid.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
+import type { Log } from '../../kernel/log.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
 import { Locations } from './locations.ts';
 import type { BlockStoreOptions } from './options.ts';
@@ -29,14 +30,31 @@ export async function openPackStore(options: BlockStoreOptions): Promise<BlockSt
   }
 }
 
+async function nextPack(directory: string, pack: number) {
+  return { pack, ...(await createPack(directory, pack)) };
+}
+
+/** The database is derived: one that cannot be used is set aside, and the packs are read again. */
+function openLocations(path: string, log: Log): Locations {
+  try {
+    return new Locations(path, log);
+  } catch (error) {
+    log.warn('block-locations-set-aside', { reason: (error as Error).message });
+    for (const suffix of ['', '-wal', '-shm']) {
+      if (existsSync(path + suffix)) renameSync(path + suffix, `${path}${suffix}.old`);
+    }
+    return new Locations(path, log);
+  }
+}
+
 async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
   const { directory, log } = options;
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  const locations = new Locations(join(directory, 'locations.sqlite'), log);
-  const end = await recover(directory, locations, log);
-  const current = end
-    ? { pack: end.pack, file: await open(packPath(directory, end.pack), 'r+'), end: end.offset }
-    : { pack: 1, ...(await createPack(directory, 1)) };
+  const locations = openLocations(join(directory, 'locations.sqlite'), log);
+  const found = await recover(directory, locations, log);
+  const current = found?.intact
+    ? { pack: found.pack, file: await open(packPath(directory, found.pack), 'r+'), end: found.end }
+    : await nextPack(directory, (found?.pack ?? 0) + 1);
 
   let packBytes = 0;
   for (const pack of await listPacks(directory)) {

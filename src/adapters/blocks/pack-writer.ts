@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { sectionHead } from '../../ipld/car.ts';
 import type { Cid } from '../../ipld/cid.ts';
+import { diskFull, isDiskFull } from '../../kernel/disk-full.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Position } from '../../ports/blocks.ts';
 import type { Locations } from './locations.ts';
@@ -181,7 +182,9 @@ export class PackWriter {
   }
 }
 
+/** A full disk is overload, which is worth another try; anything else is a failure. */
 export function storageFailed(what: string, cause: unknown): DagpacsError {
+  if (isDiskFull(cause)) return diskFull(cause);
   const code = (cause as NodeJS.ErrnoException).code ?? (cause as Error).message;
   return new DagpacsError('storage-failed', `the block store could not ${what}: ${code}`, {}, { cause });
 }

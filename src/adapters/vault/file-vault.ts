@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { diskFull, isDiskFull } from '../../kernel/disk-full.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { StudyKey, Vault } from '../../ports/vault.ts';
 import type { VaultOptions } from './options.ts';
@@ -111,6 +112,7 @@ async function attempt<T>(verb: string, action: () => Promise<T>): Promise<T> {
     return await action();
   } catch (error) {
     if (error instanceof DagpacsError) throw error;
+    if (isDiskFull(error)) throw diskFull(error);
     const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
     throw new DagpacsError('storage-failed', `the vault could not ${verb}: ${code}`, {}, { cause: error });
   }

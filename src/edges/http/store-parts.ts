@@ -43,8 +43,10 @@ export async function storeParts(
     const taken = ingest({ bytes: body, from, ...expect })
       .then((outcome) => {
         // What broke in the body counts more than what the ingest made of its end.
-        outcomes[index] =
+        const settled =
           outcome.outcome === 'refused' && isDagpacsError(body.failure) ? { ...outcome, error: body.failure } : outcome;
+        if (settled.outcome === 'refused') log.warn('store-refused', { peer: from, code: settled.error.code });
+        outcomes[index] = settled;
       })
       .catch((error: unknown) => {
         log.error('store-failed', { code: isDagpacsError(error) ? error.code : 'unexpected' });

@@ -1,4 +1,5 @@
 import type { Cid } from '../../ipld/cid.ts';
+import { diskFull, isDiskFull } from '../../kernel/disk-full.ts';
 import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
 import type { BlockStore, Position } from '../../ports/blocks.ts';
 import type { Addition, Index } from '../../ports/index.ts';
@@ -117,6 +118,7 @@ export class CommitQueue {
     } catch (error) {
       this.#behind = true;
       if (isDagpacsError(error)) throw error;
+      if (isDiskFull(error)) throw diskFull(error);
       throw new DagpacsError('storage-failed', 'the index could not be written', {}, { cause: error });
     }
   }
