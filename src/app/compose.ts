@@ -2,6 +2,8 @@ import { join } from 'node:path';
 import { lockDirectory } from '../adapters/blocks/lock.ts';
 import { blockStoreDefaults } from '../adapters/blocks/options.ts';
 import { openPackStore } from '../adapters/blocks/pack-store.ts';
+import { codecDefaults } from '../adapters/codecs/options.ts';
+import { openCodecs } from '../adapters/codecs/pool.ts';
 import { openIndex } from '../adapters/index/sqlite.ts';
 import { openLedger } from '../adapters/ledger/ledger.ts';
 import { finalityByProfile, type LedgerOptions, ledgerDefaults } from '../adapters/ledger/options.ts';
@@ -17,11 +19,14 @@ import { createPushback } from '../flows/ingest/backlog.ts';
 import { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { createIngest } from '../flows/ingest/ingest.ts';
 import { createCustodyView } from '../flows/serve/custody-view.ts';
+import { createRender } from '../flows/serve/render.ts';
 import { createServe } from '../flows/serve/serve.ts';
+import { createTranscode } from '../flows/serve/transcode.ts';
 import { catchUp } from '../flows/upkeep/catch-up.ts';
 import { DagpacsError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { BlockStore } from '../ports/blocks.ts';
+import type { Codecs } from '../ports/codecs.ts';
 import type { Index } from '../ports/index.ts';
 import type { Hex, Ledger } from '../ports/ledger.ts';
 import type { Swarm } from '../ports/swarm.ts';
@@ -38,6 +43,7 @@ export interface Bridge {
   index: Index;
   ledger: Ledger;
   swarm: Swarm;
+  codecs: Codecs;
   /** Gives the data directory back. */
   release(): void;
 }
@@ -96,6 +102,10 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
     },
   );
   const serve = createServe({ blocks, vault, index });
+  const codecs = openCodecs(codecDefaults, { log });
+  undo.push(() => codecs.close());
+  const transcode = createTranscode({ source: serve, codecs });
+  const render = createRender({ serve, source: serve, codecs });
   const custody = createCustodyView(
     { outboxMax: config.DAGPACS_OUTBOX_MAX },
     { blocks, index, ledger, swarm, vault, problem: () => outbox.problem() },
@@ -107,9 +117,9 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   undo.push(() => dimse.close());
   const http = await listening(
     'DAGPACS_HTTP_PORT',
-    startHttp(httpOptions(config), { ingest, serve, index, custody, transfer, log, ready }),
+    startHttp(httpOptions(config), { ingest, serve, transcode, render, index, custody, transfer, log, ready }),
   );
-  return { http, dimse, outbox, commits, blocks, index, ledger, swarm, release };
+  return { http, dimse, outbox, commits, blocks, index, ledger, swarm, codecs, release };
 }
 
 /** Names the setting to change where an edge cannot have the address it was given. */

@@ -46,6 +46,7 @@ async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<voi
     ['listeners', () => Promise.all(draining)],
     ['commits', () => bridge.commits.idle()],
     ['outbox', () => bridge.outbox.stop()],
+    ['codecs', () => bridge.codecs.close()],
     ['chain', () => bridge.ledger.close()],
     ['swarm', () => bridge.swarm.close()],
     ['index', () => bridge.index.close()],

@@ -31,6 +31,8 @@ export type ErrorCode =
   | 'unsupported-media-type'
   /** Nothing that the Accept header allows can be produced (PS3.18 §8.7). */
   | 'not-acceptable'
+  /** Stored pixels that cannot be decoded, encoded or rendered as asked; the stored bytes can still be retrieved. */
+  | 'undecodable'
   /** A query parameter, header or path segment breaks its rule. */
   | 'invalid-parameter'
   /** No such resource. */

@@ -50,6 +50,7 @@ const STATUS: Record<ErrorCode, number> = {
   'malformed-multipart': PROCESSING_FAILURE,
   'unsupported-media-type': PROCESSING_FAILURE,
   'not-acceptable': PROCESSING_FAILURE,
+  undecodable: PROCESSING_FAILURE,
   'invalid-parameter': PROCESSING_FAILURE,
   'not-found': PROCESSING_FAILURE,
   'not-anchored': PROCESSING_FAILURE,

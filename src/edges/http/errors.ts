@@ -16,6 +16,7 @@ const STATUS: Record<ErrorCode, number> = {
   'malformed-multipart': 400,
   'unsupported-media-type': 415,
   'not-acceptable': 406,
+  undecodable: 406,
   'invalid-parameter': 400,
   'not-found': 404,
   'not-anchored': 404,

@@ -1,6 +1,8 @@
 import type { Ingest } from '../../flows/ingest/received.ts';
 import type { CustodyView } from '../../flows/serve/custody.ts';
+import type { Render } from '../../flows/serve/rendered.ts';
 import type { Serve } from '../../flows/serve/served.ts';
+import type { Transcode } from '../../flows/serve/transcoded.ts';
 import type { Transfer } from '../../flows/serve/transfer.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Index } from '../../ports/index.ts';
@@ -11,6 +13,8 @@ import type { BaseUrl } from './plugins/base-url.ts';
 export interface HttpModules {
   ingest: Ingest;
   serve: Serve;
+  transcode: Transcode;
+  render: Render;
   index: Pick<Index, 'query'>;
   custody: CustodyView;
   transfer: Transfer;

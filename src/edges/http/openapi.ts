@@ -2,11 +2,12 @@ import { z } from 'zod';
 import * as custody from './schemas/custody.ts';
 import * as dicomWeb from './schemas/dicom-web.ts';
 import { type Answer, type Operation, problemSchema } from './schemas/operation.ts';
+import * as render from './schemas/render.ts';
 import * as service from './schemas/service.ts';
 import * as transfer from './schemas/transfer.ts';
 
 /** Every operation of the API, in the order of the document. */
-export const operations: readonly Operation[] = [dicomWeb, transfer, custody, service].flatMap((module) =>
+export const operations: readonly Operation[] = [dicomWeb, render, transfer, custody, service].flatMap((module) =>
   Object.values(module).filter(isOperation),
 );
 

@@ -11,7 +11,8 @@ export interface OutgoingPart {
   form: Representation;
   /** Absolute URL. */
   location: string;
-  size: number;
+  /** Undefined where it shows only when the bytes are made: then the answer is sent in chunks, without ranges. */
+  size: number | undefined;
   /** Chunks must stay unchanged after they are yielded: they wait in the socket's queue. */
   bytes(start?: number, end?: number): AsyncIterable<Uint8Array>;
 }
@@ -20,7 +21,7 @@ export interface OutgoingPart {
 interface Piece {
   /** ASCII. */
   text: string;
-  size: number;
+  size: number | undefined;
   bytes?: () => AsyncIterable<Uint8Array>;
 }
 
@@ -36,7 +37,8 @@ export async function sendMultipart(
   const boundary = randomBytes(18).toString('hex');
   const pieces = parts.map((part, index): Piece => {
     const start = `${index === 0 ? '' : '\r\n'}--${boundary}\r\n`;
-    const header = `Content-Type: ${contentTypeOf(part.form)}\r\nContent-Length: ${part.size}\r\n`;
+    const length = part.size === undefined ? '' : `Content-Length: ${part.size}\r\n`;
+    const header = `Content-Type: ${contentTypeOf(part.form)}\r\n${length}`;
     const text = `${start}${header}Content-Location: ${part.location}\r\n\r\n`;
     return { text, size: part.size, bytes: () => part.bytes() };
   });
@@ -47,14 +49,19 @@ export async function sendMultipart(
 
 /** Sends one resource as the whole body, or the one range of its bytes that is asked for (RFC 9110 §14). */
 export async function sendSingle(reply: FastifyReply, log: Log, part: OutgoingPart): Promise<FastifyReply> {
+  const { size } = part;
+  if (size === undefined) {
+    reply.header('content-type', contentTypeOf(part.form)).header('content-location', part.location);
+    return sendPieces(reply, log, [{ text: '', size, bytes: () => part.bytes() }]);
+  }
   reply.header('accept-ranges', 'bytes');
   const { range: header, 'if-range': condition } = reply.request.headers;
-  const range = reply.request.method === 'GET' && condition === undefined ? parseRange(header, part.size) : undefined;
+  const range = reply.request.method === 'GET' && condition === undefined ? parseRange(header, size) : undefined;
   if (range === 'unsatisfiable') {
-    return reply.code(416).header('content-range', `bytes */${part.size}`).send();
+    return reply.code(416).header('content-range', `bytes */${size}`).send();
   }
-  const { start, end } = range ?? { start: 0, end: part.size };
-  if (range !== undefined) reply.code(206).header('content-range', `bytes ${start}-${end - 1}/${part.size}`);
+  const { start, end } = range ?? { start: 0, end: size };
+  if (range !== undefined) reply.code(206).header('content-range', `bytes ${start}-${end - 1}/${size}`);
   reply.header('content-type', contentTypeOf(part.form)).header('content-location', part.location);
   return sendPieces(reply, log, [{ text: '', size: end - start, bytes: () => part.bytes(start, end) }]);
 }
@@ -74,14 +81,14 @@ export function sendChunks(reply: FastifyReply, log: Log, chunks: readonly Uint8
 }
 
 /**
- * Writes to the response itself, with its length known: no chunked coding, no stream in between. The first bytes are
- * asked for before the header goes out, so that an error in them still gets its status; one that comes later can only
- * cut the connection, which a client tells from the length.
+ * Writes to the response itself, with its length where it is known: no stream in between. The first bytes are asked for
+ * before the header goes out, so that an error in them still gets its status; one that comes later can only cut the
+ * connection, which a client tells from the length or from the last chunk that is missing.
  */
 async function sendPieces(reply: FastifyReply, log: Log, pieces: readonly Piece[]): Promise<FastifyReply> {
   const { raw } = reply;
-  const length = pieces.reduce((sum, piece) => sum + piece.text.length + piece.size, 0);
-  reply.header('content-length', length);
+  const length = pieces.reduce((sum, { text, size }) => sum + text.length + (size ?? Number.NaN), 0);
+  if (!Number.isNaN(length)) reply.header('content-length', length);
   let started = false;
   const start = () => {
     started = true;
@@ -114,18 +121,20 @@ async function sendPieces(reply: FastifyReply, log: Log, pieces: readonly Piece[
 /** False where the client is gone; then nothing more is read. */
 async function writePiece(raw: ServerResponse, piece: Piece, start: (() => void) | undefined): Promise<boolean> {
   const source = piece.bytes?.()[Symbol.asyncIterator]();
-  let left = piece.size;
+  let left = piece.size ?? Number.POSITIVE_INFINITY;
   let next = await source?.next();
   start?.();
-  // Text and first chunk leave in one write.
+  // Text and first chunk leave in one write. One uncork too many would keep back all that comes after it (in chunks).
   raw.cork();
+  let corked = true;
   if (piece.text !== '') raw.write(piece.text, 'latin1');
   while (next !== undefined && !next.done) {
     const chunk: Uint8Array = next.value;
     left -= chunk.length;
     if (left < 0) throw new Error('a source gave more bytes than it announced');
     raw.write(chunk);
-    raw.uncork();
+    if (corked) raw.uncork();
+    corked = false;
     if (raw.writableLength > HIGH_WATER) await drained(raw);
     if (raw.destroyed) {
       await source?.return?.();
@@ -133,8 +142,8 @@ async function writePiece(raw: ServerResponse, piece: Piece, start: (() => void)
     }
     next = await source?.next();
   }
-  raw.uncork();
-  if (left > 0) throw new Error('a source gave fewer bytes than it announced');
+  if (corked) raw.uncork();
+  if (piece.size !== undefined && left > 0) throw new Error('a source gave fewer bytes than it announced');
   return !raw.destroyed;
 }
 

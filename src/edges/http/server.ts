@@ -10,6 +10,7 @@ import { addBrowserAccess } from './plugins/browser-access.ts';
 import { drain } from './plugins/request-body.ts';
 import { addCustodyRoutes } from './routes/custody.ts';
 import { addMetadataRoutes } from './routes/metadata.ts';
+import { addRenderRoutes } from './routes/render.ts';
 import { addRetrieveRoutes } from './routes/retrieve.ts';
 import { routePath } from './routes/route.ts';
 import { addSearchRoutes } from './routes/search.ts';
@@ -115,6 +116,7 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   addSearchRoutes(app, context);
   addRetrieveRoutes(app, context);
   addMetadataRoutes(app, context);
+  addRenderRoutes(app, context);
   addCustodyRoutes(app, context);
   addTransferRoutes(app, context);
   await app.register((scope) => addStoreRoutes(scope, context));

@@ -1,6 +1,7 @@
 import type { BulkValue, FrameTable } from '../../dicom/model.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { DataStream } from './data-stream.ts';
+import { checkFrameNumber } from './frame-number.ts';
 import type { ServedPart } from './served.ts';
 
 const EXPLICIT_LE = '1.2.840.10008.1.2.1';
@@ -21,11 +22,7 @@ export function frameParts(
 ): ServedPart[] {
   if (table.kind === 'none') throw new DagpacsError('not-found', 'the instance has no frames that can be located');
   const count = table.kind === 'native' ? table.count : table.frames.length;
-  for (const number of numbers) {
-    if (number >= 1 && number <= count) continue;
-    const subject = { attribute: 'frames', rule: `each frame number must be from 1 to ${count}` };
-    throw new DagpacsError('invalid-parameter', `frame ${number} is not in the instance`, subject);
-  }
+  for (const number of numbers) checkFrameNumber(number, count);
   if (table.kind === 'encapsulated') {
     return numbers.map((number) => {
       const extents = pairs(table.frames[number - 1] as number[]);
@@ -36,7 +33,11 @@ export function frameParts(
   return numbers.map((number) => {
     const firstBit = (number - 1) * table.bitsPerFrame;
     if (firstBit % 8 === 0 && table.bitsPerFrame % 8 === 0) {
-      return part(stream, [[table.offset + firstBit / 8, table.bitsPerFrame / 8]], EXPLICIT_LE, swap);
+      const start = firstBit / 8;
+      const size = table.bitsPerFrame / 8;
+      if (swap === 1) return part(stream, [[table.offset + start, size]], EXPLICIT_LE, swap);
+      // Words are turned round in the value, not in the frame: one of an odd size ends inside a word.
+      return slice(part(stream, [[table.offset, table.length]], EXPLICIT_LE, swap), start, size);
     }
     return packedBits(stream, table.offset, firstBit, table.bitsPerFrame);
   });
@@ -73,6 +74,10 @@ function part(stream: DataStream, extents: Extent[], transferSyntaxUID: string, 
     // An odd tail is no unit: it leaves as it is.
     yield* cut(rest, position, start, end);
   }
+}
+
+function slice(whole: ServedPart, offset: number, size: number): ServedPart {
+  return { ...whole, size, bytes: (start = 0, end = size) => whole.bytes(offset + start, offset + end) };
 }
 
 function* cut(bytes: Uint8Array, position: number, start: number, end: number): Iterable<Uint8Array> {

@@ -6,7 +6,8 @@ import { openSealed } from '../objects/sealed-object.ts';
 import { type DataStream, dataStreamOf } from './data-stream.ts';
 import { MetadataBodies } from './metadata.ts';
 import { bulkPart, frameParts } from './parts.ts';
-import type { Scope, Serve, ServedInstance } from './served.ts';
+import type { InstanceSource, Scope, Serve, ServedInstance } from './served.ts';
+import { pixelVrOf } from './stored-image.ts';
 
 export interface ServeModules {
   blocks: BlockStore;
@@ -18,7 +19,7 @@ export interface ServeModules {
 const OPEN_OBJECTS = 256;
 
 /** The way out: index, then blocks, then open. Nothing is decoded and no object is held whole. */
-export function createServe(modules: ServeModules): Serve {
+export function createServe(modules: ServeModules): Serve & InstanceSource {
   const { index } = modules;
   const bodies = new MetadataBodies(index);
   const streams = new Map<string, Promise<DataStream>>();
@@ -82,8 +83,17 @@ export function createServe(modules: ServeModules): Serve {
     async frames(instance, numbers) {
       const version = current(instance);
       const { frames, bulk } = index.details(version);
-      const pixelVr = frames.kind === 'native' ? (bulk[frames.tag]?.vr ?? 'OW') : 'OB';
-      return frameParts(await streamOf(version), frames, version.transferSyntaxUID, pixelVr, numbers);
+      return frameParts(await streamOf(version), frames, version.transferSyntaxUID, pixelVrOf(frames, bulk), numbers);
+    },
+
+    describe(instance) {
+      const version = current(instance);
+      return { version, details: index.details(version) };
+    },
+
+    async open(instance) {
+      const version = current(instance);
+      return { version, details: index.details(version), stream: await streamOf(version) };
     },
 
     async bulkData(instance, path) {

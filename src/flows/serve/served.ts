@@ -1,4 +1,5 @@
 import type { InstanceUIDs } from '../../ports/index.ts';
+import type { OpenedInstance } from './stored-image.ts';
 
 /** What a retrieval is about. */
 export interface Scope {
@@ -44,4 +45,12 @@ export interface Serve {
   frames(instance: InstanceUIDs, numbers: number[]): Promise<ServedPart[]>;
   /** The value that a BulkDataURI's last part (`7FE00010`, `00400275/1/00091010`) names. */
   bulkData(instance: InstanceUIDs, path: string): Promise<ServedPart>;
+}
+
+/** What is made from instances asks for them here. Methods throw as those of {@link Serve}. */
+export interface InstanceSource {
+  /** What is known of an instance, without a look at its bytes. */
+  describe(instance: InstanceUIDs): Omit<OpenedInstance, 'stream'>;
+  /** Opens an instance, for what is made from it. */
+  open(instance: InstanceUIDs): Promise<OpenedInstance>;
 }

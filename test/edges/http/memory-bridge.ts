@@ -6,7 +6,9 @@ import { type HttpOptions, httpDefaults } from '../../../src/edges/http/options.
 import { type HttpListener, startHttp } from '../../../src/edges/http/server.ts';
 import type { Ingest } from '../../../src/flows/ingest/received.ts';
 import type { CustodyView, InstanceCustody } from '../../../src/flows/serve/custody.ts';
+import type { Render } from '../../../src/flows/serve/rendered.ts';
 import type { Scope, Serve, ServedInstance, ServedPart } from '../../../src/flows/serve/served.ts';
+import type { Transcode } from '../../../src/flows/serve/transcoded.ts';
 import { DagpacsError } from '../../../src/kernel/errors.ts';
 import type { InstanceUIDs } from '../../../src/ports/index.ts';
 
@@ -57,6 +59,8 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
   const modules: HttpModules = {
     ingest: memoryIngest(stored),
     serve: memoryServe(stored, sent, options),
+    transcode: nothingElse,
+    render: nothingToSee,
     index: {
       query(query) {
         queries.push(query);
@@ -75,6 +79,25 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
   const url = `http://127.0.0.1:${listener.address.port}`;
   return { ...listener, url, dicomWeb: `${url}/dicom-web`, stored, queries, events, sent };
 }
+
+const refuse = async () => {
+  throw new DagpacsError('undecodable', 'There are no codecs');
+};
+const nothingElse: Transcode = {
+  instanceSyntaxes: () => [],
+  frameSyntaxes: () => [],
+  instance: refuse,
+  frames: refuse,
+};
+const none = (): never => {
+  throw new DagpacsError('undecodable', 'There are no codecs');
+};
+const nothingToSee: Render = {
+  renderable: none,
+  representative: none,
+  document: async () => undefined,
+  image: refuse,
+};
 
 function memoryIngest(stored: Stored[]): Ingest {
   return async ({ bytes, from, expect }) => {

@@ -1,8 +1,10 @@
 import type { FastifyInstance } from 'fastify';
-import { chooseRepresentation, type MediaRange, type Representation } from '../../../dicom/accept.ts';
+import { acceptTextOf, chooseRepresentation, type MediaRange, type Representation } from '../../../dicom/accept.ts';
 import { transferSyntax } from '../../../dicom/transfer-syntax.ts';
 import type { Scope, ServedInstance, ServedPart } from '../../../flows/serve/served.ts';
+import type { Transcode, TranscodedPart } from '../../../flows/serve/transcoded.ts';
 import type { InstanceUIDs } from '../../../ports/index.ts';
+import { NotAcceptable } from '../errors.ts';
 import type { RouteContext } from '../modules.ts';
 import { acceptedBy, negotiate } from '../negotiate.ts';
 import * as schemas from '../schemas/dicom-web.ts';
@@ -12,9 +14,9 @@ import { addRoute, type Call } from './route.ts';
 const DICOM = 'application/dicom';
 const OCTETS = 'application/octet-stream';
 
-/** WADO-RS: instances, frames and bulk data (PS3.18 §10.4), in the transfer syntax that is stored. */
+/** WADO-RS: instances, frames and bulk data (PS3.18 §10.4): as stored, or transcoded where only that is acceptable. */
 export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): void {
-  const { serve, base, log } = context;
+  const { serve, transcode, base, log } = context;
 
   function urlOf(call: Call<unknown, unknown>, { studyInstanceUID, seriesInstanceUID, sopInstanceUID }: InstanceUIDs) {
     const study = `${base(call.request)}/dicom-web/studies/${studyInstanceUID}`;
@@ -24,23 +26,25 @@ export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): 
   async function sendInstances(call: Call<Scope, { accept?: string | undefined }>) {
     const accepted = acceptedBy(call.request, call.query);
     const instances = serve.instances(call.params);
-    const form = formOfInstances(accepted, instances, call.params.sopInstanceUID !== undefined);
-    const parts = instances.map((instance): OutgoingPart => {
-      return {
-        form: { ...form, transferSyntaxUID: instance.transferSyntaxUID },
-        location: urlOf(call, instance),
-        size: instance.size,
-        bytes: (start, end) => instance.bytes(start, end),
-      };
+    const chosen = chooseForms(accepted, instances, call.params.sopInstanceUID !== undefined, transcode);
+    const parts = instances.map((instance, i): OutgoingPart => {
+      const form = chosen[i] as InstanceForm;
+      const location = urlOf(call, instance);
+      if (form.transferSyntaxUID === instance.transferSyntaxUID)
+        return { form, location, size: instance.size, bytes: (start, end) => instance.bytes(start, end) };
+      async function* bytes() {
+        yield* (await transcode.instance(instance, form.transferSyntaxUID)).bytes();
+      }
+      return { form, location, size: undefined, bytes };
     });
-    return send(call, form, parts);
+    return send(call, chosen[0] as InstanceForm, parts);
   }
 
   /** Parts of one transfer syntax, in the form that the client likes best. */
   function sendValues(
     call: Call<InstanceUIDs, { accept?: string | undefined }>,
     offers: Representation[],
-    values: readonly ServedPart[],
+    values: readonly Value[],
     pathOf: (index: number) => string,
   ) {
     const form = negotiate(acceptedBy(call.request, call.query), offers);
@@ -68,8 +72,15 @@ export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): 
 
   addRoute(app, schemas.retrieveFrames, async (call) => {
     const numbers = call.params.frames.split(',').map(Number);
+    const pathOf = (index: number) => `frames/${numbers[index]}`;
     const frames = await serve.frames(call.params, numbers);
-    return sendValues(call, offersOfFrames(frames), frames, (index) => `frames/${numbers[index]}`);
+    const stored = offersOfFrames(frames[0]?.transferSyntaxUID ?? '', numbers.length);
+    const accepted = acceptedBy(call.request, call.query);
+    if (chooseRepresentation(accepted, stored)) return sendValues(call, stored, frames, pathOf);
+    const others = transcode.frameSyntaxes(call.params).flatMap((uid) => offersOfFrames(uid, numbers.length));
+    const { transferSyntaxUID } = negotiate(accepted, [...stored, ...others]);
+    const made = await transcode.frames(call.params, numbers, transferSyntaxUID);
+    return sendValues(call, offersOfFrames(transferSyntaxUID, numbers.length), made, pathOf);
   });
 
   addRoute(app, schemas.retrieveBulkData, async (call) => {
@@ -81,25 +92,48 @@ export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): 
   });
 }
 
+/** One value of a resource: as stored, or made as it is sent. */
+type Value = ServedPart | TranscodedPart;
+
+/** A form that names its transfer syntax. */
+type InstanceForm = Representation & { transferSyntaxUID: string };
+
+function formsOf(type: string, syntaxes: readonly string[], single: boolean): InstanceForm[] {
+  return (single ? [true, false] : [true]).flatMap((multipart) =>
+    syntaxes.map((transferSyntaxUID) => ({ multipart, type, transferSyntaxUID })),
+  );
+}
+
 /**
- * The form that is acceptable for every instance: nobody is given a part of a study for the whole of it. One instance
- * may be the body itself.
+ * The form of each instance: the stored one wherever it is acceptable, since nothing is transcoded without need. Nobody
+ * is given a part of a study for the whole of it. One instance may be the body itself.
  */
-function formOfInstances(accepted: readonly MediaRange[], instances: readonly ServedInstance[], single: boolean) {
-  const syntaxes = [...new Set(instances.map(({ transferSyntaxUID }) => transferSyntaxUID))];
-  const forms = (multipart: boolean) =>
-    syntaxes.map((transferSyntaxUID) => ({ multipart, type: DICOM, transferSyntaxUID }));
-  const offers = single ? [...forms(true), ...forms(false)] : forms(true);
-  const refused = offers.length > 1 && !single && offers.some((offer) => !chooseRepresentation(accepted, [offer]));
-  const { multipart, type } = negotiate(refused ? [] : accepted, offers);
-  return { multipart, type };
+function chooseForms(
+  accepted: readonly MediaRange[],
+  instances: readonly ServedInstance[],
+  single: boolean,
+  transcode: Transcode,
+): InstanceForm[] {
+  const stored = new Map<string, InstanceForm | undefined>();
+  for (const { transferSyntaxUID } of instances) {
+    if (stored.has(transferSyntaxUID)) continue;
+    stored.set(transferSyntaxUID, chooseRepresentation(accepted, formsOf(DICOM, [transferSyntaxUID], single)));
+  }
+  return instances.map((instance) => {
+    const asStored = stored.get(instance.transferSyntaxUID);
+    if (asStored) return asStored;
+    const made = formsOf(DICOM, transcode.instanceSyntaxes(instance), single);
+    const chosen = chooseRepresentation(accepted, made);
+    if (chosen) return chosen;
+    throw new NotAcceptable([...new Set([...formsOf(DICOM, [...stored.keys()], single), ...made].map(acceptTextOf))]);
+  });
 }
 
 /** Compressed frames have a media type of their own too; several frames need a part each. */
-function offersOfFrames(frames: readonly ServedPart[]): Representation[] {
-  const transferSyntaxUID = frames[0]?.transferSyntaxUID ?? '';
+function offersOfFrames(transferSyntaxUID: string, count: number): InstanceForm[] {
   const known = transferSyntax(transferSyntaxUID);
   const types = known?.encapsulated ? [...new Set([OCTETS, known.mediaType])] : [OCTETS];
-  const forms = (multipart: boolean) => types.map((type) => ({ multipart, type, transferSyntaxUID }));
-  return frames.length === 1 ? [...forms(true), ...forms(false)] : forms(true);
+  return (count === 1 ? [true, false] : [true]).flatMap((multipart) =>
+    types.map((type) => ({ multipart, type, transferSyntaxUID })),
+  );
 }

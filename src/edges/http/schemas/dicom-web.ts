@@ -8,13 +8,13 @@ export const uid = z
   .regex(/^[\d.]{1,64}$/, UID_RULE)
   .refine(isUsableUID, UID_RULE);
 
-const study = z.object({ studyInstanceUID: uid.describe('Study Instance UID') });
-const series = study.extend({ seriesInstanceUID: uid.describe('Series Instance UID') });
-const instance = series.extend({ sopInstanceUID: uid.describe('SOP Instance UID') });
+export const study = z.object({ studyInstanceUID: uid.describe('Study Instance UID') });
+export const series = study.extend({ seriesInstanceUID: uid.describe('Series Instance UID') });
+export const instance = series.extend({ sopInstanceUID: uid.describe('SOP Instance UID') });
 
-const STUDY = '/dicom-web/studies/{studyInstanceUID}';
-const SERIES = `${STUDY}/series/{seriesInstanceUID}`;
-const INSTANCE = `${SERIES}/instances/{sopInstanceUID}`;
+export const STUDY = '/dicom-web/studies/{studyInstanceUID}';
+export const SERIES = `${STUDY}/series/{seriesInstanceUID}`;
+export const INSTANCE = `${SERIES}/instances/{sopInstanceUID}`;
 
 const accept = z.string().optional().describe('media ranges that count instead of the Accept header (PS3.18 §8.3.3.1)');
 const negotiation = z.object({ accept });
@@ -53,7 +53,7 @@ const found: Answer = {
   headers: { Warning: '299 where results were cut' },
 };
 const instances: Answer = {
-  description: 'The instances as they were received',
+  description: 'The instances: as they were received where that is acceptable, else transcoded',
   content: { 'multipart/related; type="application/dicom"': null },
 };
 const metadata: Answer = {
@@ -156,7 +156,7 @@ export const retrieveStudy = read('retrieveStudy', STUDY, 'Retrieve the instance
 export const retrieveSeries = read('retrieveSeries', SERIES, 'Retrieve the instances of a series', series, instances);
 export const retrieveInstance = defineOperation({
   ...read('retrieveInstance', INSTANCE, 'Retrieve an instance', instance, {
-    description: 'The instance as it was received',
+    description: 'The instance: as it was received where that is acceptable, else transcoded',
     content: { ...instances.content, 'application/dicom': null },
   }),
   headers: range,
@@ -185,28 +185,23 @@ export const retrieveInstanceMetadata = read(
 
 const FRAMES_RULE = 'frame numbers from 1, separated by commas (PS3.18 §10.4.1)';
 const MAX_FRAMES = 10_000;
+export const framesOfInstance = instance.extend({
+  frames: z
+    .string()
+    .regex(/^[1-9]\d{0,8}(,[1-9]\d{0,8})*$/, FRAMES_RULE)
+    .refine((list) => list.split(',').length <= MAX_FRAMES, `at most ${MAX_FRAMES} frames at a time`)
+    .describe('frame numbers from 1, separated by commas'),
+});
 export const retrieveFrames = defineOperation({
-  ...read(
-    'retrieveFrames',
-    `${INSTANCE}/frames/{frames}`,
-    'Retrieve frames',
-    instance.extend({
-      frames: z
-        .string()
-        .regex(/^[1-9]\d{0,8}(,[1-9]\d{0,8})*$/, FRAMES_RULE)
-        .refine((list) => list.split(',').length <= MAX_FRAMES, `at most ${MAX_FRAMES} frames at a time`)
-        .describe('frame numbers from 1, separated by commas'),
-    }),
-    {
-      description: 'The frames in the order asked, native or in the transfer syntax that is stored',
-      content: {
-        'multipart/related; type="application/octet-stream"': null,
-        'multipart/related; type="image/*"': null,
-        'application/octet-stream': null,
-        'image/*': null,
-      },
+  ...read('retrieveFrames', `${INSTANCE}/frames/{frames}`, 'Retrieve frames', framesOfInstance, {
+    description: 'The frames in the order asked: as stored where that is acceptable, else transcoded',
+    content: {
+      'multipart/related; type="application/octet-stream"': null,
+      'multipart/related; type="image/*"': null,
+      'application/octet-stream': null,
+      'image/*': null,
     },
-  ),
+  }),
   headers: range,
 });
 

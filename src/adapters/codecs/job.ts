@@ -1,0 +1,14 @@
+import type { Rendering } from '../../dicom/rendering.ts';
+import type { ErrorCode, ErrorSubject } from '../../kernel/errors.ts';
+import type { CodedFrame } from '../../ports/codecs.ts';
+
+/** What a thread is asked for, one at a time. */
+export type Job =
+  | { kind: 'decode'; frame: CodedFrame; maxBytes: number }
+  | { kind: 'transcode'; frame: CodedFrame; transferSyntaxUID: string; maxBytes: number }
+  | { kind: 'render'; frames: CodedFrame[]; rendering: Rendering; maxBytes: number };
+
+/** Its answer. */
+export type Outcome =
+  | { ok: true; bytes: Uint8Array }
+  | { ok: false; code: ErrorCode; message: string; subject: ErrorSubject };

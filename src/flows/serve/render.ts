@@ -1,0 +1,129 @@
+import { decodedLayout } from '../../dicom/compression.ts';
+import type { DicomElement, DicomJson } from '../../dicom/model.ts';
+import { undecodable } from '../../dicom/pixels.ts';
+import { frameMapping } from '../../dicom/presentation.ts';
+import { fit } from '../../dicom/render-parameters.ts';
+import type { FrameMapping } from '../../dicom/rendering.ts';
+import type { Codecs, CodedFrame } from '../../ports/codecs.ts';
+import type { InstanceUIDs } from '../../ports/index.ts';
+import { documentOf } from './document.ts';
+import { checkFrameNumber } from './frame-number.ts';
+import { MadeOnce } from './made-once.ts';
+import { bulkPart } from './parts.ts';
+import type { Render, Renderable, RenderParameters } from './rendered.ts';
+import type { InstanceSource, Scope, Serve } from './served.ts';
+import { frameCount, headerOf, isDecodable, type OpenedInstance, StoredImage } from './stored-image.ts';
+
+export interface RenderModules {
+  serve: Pick<Serve, 'instances'>;
+  source: InstanceSource;
+  codecs: Codecs;
+}
+
+/** Memory for images that were made. */
+const CACHE_BYTES = 32 * 1024 * 1024;
+/** Bytes of decoded frames in one moving image: all of them are there before the first byte of it is. */
+const MAX_MOVING_BYTES = 256 * 1024 * 1024;
+const NO_IMAGE = 'An image in a transfer syntax that is decoded';
+const DEFAULT_QUALITY = 90;
+const DEFAULT_FRAME_MS = 100;
+
+/** Rendering on request (PS3.18 §10.4.1.1.3): frames as stored, then one job of a codec thread. */
+export function createRender({ serve, source, codecs }: RenderModules): Render {
+  const cache = new MadeOnce(CACHE_BYTES);
+  return {
+    renderable(scope: Scope) {
+      const found = serve.instances(scope).flatMap((instance) => describe(instance, source) ?? []);
+      if (found.length === 0) throw undecodable(NO_IMAGE);
+      return found;
+    },
+
+    representative(scope) {
+      const instances = serve.instances(scope);
+      const middle = Math.floor((instances.length - 1) / 2);
+      for (let away = 0; away <= instances.length - middle; away++) {
+        for (const at of away === 0 ? [middle] : [middle + away, middle - away]) {
+          const instance = instances[at];
+          const found = instance && describe(instance, source);
+          if (found) return found;
+        }
+      }
+      throw undecodable(NO_IMAGE);
+    },
+
+    async document(instance) {
+      return documentOf(await source.open(instance));
+    },
+
+    async image(instance, numbers, parameters) {
+      const opened = await source.open(instance);
+      const key = JSON.stringify([opened.version.node.toString(), numbers, parameters]);
+      return cache.get(key, () => make(opened, numbers, parameters, codecs));
+    },
+  };
+}
+
+function describe(instance: InstanceUIDs, source: InstanceSource): Renderable | undefined {
+  const described = source.describe(instance);
+  if (!isDecodable(described)) return undefined;
+  const count = frameCount(described.details.frames);
+  const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = described.version;
+  const uids = { studyInstanceUID, seriesInstanceUID, sopInstanceUID };
+  if (count <= 1) return { instance: uids, count, representative: 1 };
+  const named = Number(headerOf(described.details)['00286010']?.Value?.[0]);
+  const representative = named >= 1 && named <= count ? named : Math.ceil(count / 2);
+  return { instance: uids, count, representative };
+}
+
+async function make(
+  opened: OpenedInstance,
+  numbers: number[],
+  parameters: RenderParameters,
+  codecs: Codecs,
+): Promise<Uint8Array> {
+  const image = new StoredImage(opened);
+  const { layout, header } = image;
+  for (const number of numbers) checkFrameNumber(number, image.count);
+  const size = layout.rows * layout.columns * layout.samplesPerPixel * Math.ceil(layout.bitsAllocated / 8);
+  if (size * numbers.length > MAX_MOVING_BYTES)
+    throw undecodable(`Frames of at most ${MAX_MOVING_BYTES} bytes in one image`);
+  const words = (element: DicomElement) => readWords(opened, element);
+  const decoded = decodedLayout(image.transferSyntaxUID, layout);
+  const mappings: FrameMapping[] = [];
+  const frames: CodedFrame[] = [];
+  for (const number of numbers) {
+    mappings.push(await frameMapping(header, decoded, number, parameters.window, words));
+    frames.push(await image.frame(number));
+  }
+  const { format, quality = DEFAULT_QUALITY, viewport, enlarge } = parameters;
+  const place = fit(viewport, layout.columns, layout.rows, enlarge);
+  return codecs.render(frames, { format, quality, mappings, frameMs: frameMsOf(header), ...place });
+}
+
+/** Frame Time, or what Cine Rate or Recommended Display Frame Rate says (PS3.3 C.7.6.5). */
+function frameMsOf(header: DicomJson): number {
+  const positive = (tag: string): number | undefined => {
+    const value = Number(header[tag]?.Value?.[0]);
+    return value > 0 ? value : undefined;
+  };
+  const rate = positive('00082144') ?? positive('00180040');
+  return (rate && 1000 / rate) ?? positive('00181063') ?? DEFAULT_FRAME_MS;
+}
+
+/** The words of a table, which the header holds where they are few. */
+async function readWords({ version, details, stream }: OpenedInstance, element: DicomElement): Promise<Uint16Array> {
+  if (element.Value) return Uint16Array.from(element.Value, (value) => Number(value) & 0xffff);
+  let bytes: Uint8Array = Buffer.from(element.InlineBinary ?? '', 'base64');
+  const path = element.BulkDataURI?.replace('bulk:/', '');
+  const value = path === undefined ? undefined : details.bulk[path];
+  if (value) {
+    if (value.length > 2 * 65536) throw undecodable('A lookup table of at most 65,536 entries (PS3.3 C.11.1.1)');
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of bulkPart(stream, value, version.transferSyntaxUID, path as string).bytes())
+      chunks.push(chunk);
+    bytes = Buffer.concat(chunks);
+  }
+  const words = new Uint16Array(Math.floor(bytes.length / 2));
+  for (let i = 0; i < words.length; i++) words[i] = (bytes[2 * i] as number) | ((bytes[2 * i + 1] as number) << 8);
+  return words;
+}
