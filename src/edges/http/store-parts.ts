@@ -45,7 +45,10 @@ export async function storeParts(
         // What broke in the body counts more than what the ingest made of its end.
         const settled =
           outcome.outcome === 'refused' && isDagpacsError(body.failure) ? { ...outcome, error: body.failure } : outcome;
-        if (settled.outcome === 'refused') log.warn('store-refused', { peer: from, code: settled.error.code });
+        // A sender that went away is no refusal of ours.
+        if (settled.outcome === 'refused' && settled.error.code !== 'sender-aborted') {
+          log.warn('store-refused', { peer: from, code: settled.error.code });
+        }
         outcomes[index] = settled;
       })
       .catch((error: unknown) => {
