@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createSecretKey } from 'node:crypto';
 import { DagpacsError } from '../kernel/errors.ts';
 
 const ALGORITHM = 'id-aes256-wrap';
@@ -9,14 +9,14 @@ const LEAST_WRAPPED = 24;
 
 /** AES-256 key wrap (RFC 3394): `key` (a multiple of 8 bytes, 16 or more) under `wrappingKey` (32 bytes); 8 bytes longer. */
 export function wrapKey(wrappingKey: Uint8Array, key: Uint8Array): Buffer {
-  const cipher = createCipheriv(ALGORITHM, wrappingKey, INITIAL_VALUE);
+  const cipher = createCipheriv(ALGORITHM, createSecretKey(wrappingKey), INITIAL_VALUE);
   return Buffer.concat([cipher.update(key), cipher.final()]);
 }
 
 /** The reverse of {@link wrapKey}. @throws DagpacsError `block-damaged` where `wrapped` was changed or is under another key */
 export function unwrapKey(wrappingKey: Uint8Array, wrapped: Uint8Array): Buffer {
   if (wrapped.length < LEAST_WRAPPED) throw damaged();
-  const decipher = createDecipheriv(ALGORITHM, wrappingKey, INITIAL_VALUE);
+  const decipher = createDecipheriv(ALGORITHM, createSecretKey(wrappingKey), INITIAL_VALUE);
   try {
     return Buffer.concat([decipher.update(wrapped), decipher.final()]);
   } catch (cause) {

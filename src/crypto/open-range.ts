@@ -6,13 +6,13 @@ import { SEGMENT_SIZE, SegmentOpener, StreamLayout, type StreamParameters } from
  */
 export type ReadSealed = (start: number, end: number, target: Buffer) => Promise<Uint8Array>;
 
-/** Segments per read, aligned so that a read of the default 256 KiB segments is half of a 1 MiB leaf and never spans two. */
-const SEGMENTS_PER_READ = 2;
+/** Segments per read, aligned so that a read of the default 256 KiB segments is at most a 1 MiB leaf and never spans two. */
+const SEGMENTS_PER_READ = 4;
 const READ_SIZE = SEGMENTS_PER_READ * SEGMENT_SIZE;
 
 /** Ciphertext buffers that no read uses: fresh ones for each read would be most of what garbage collection has to do. */
 const idleBuffers: Buffer[] = [];
-const MAX_IDLE_BUFFERS = 32;
+const MAX_IDLE_BUFFERS = 16;
 
 function takeBuffer(size: number): Buffer {
   return (size <= READ_SIZE ? idleBuffers.pop() : undefined) ?? Buffer.allocUnsafeSlow(Math.max(size, READ_SIZE));

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from 'node:crypto';
 import { DagpacsError } from '../kernel/errors.ts';
 
 const ALGORITHM = 'aes-256-gcm';
@@ -14,7 +14,7 @@ export const ENTRY_OVERHEAD = NONCE_SIZE + TAG_SIZE;
  */
 export function sealEntry(key: Uint8Array, entry: Uint8Array, associatedData: Uint8Array): Buffer {
   const nonce = randomBytes(NONCE_SIZE);
-  const cipher = createCipheriv(ALGORITHM, key, nonce);
+  const cipher = createCipheriv(ALGORITHM, createSecretKey(key), nonce);
   cipher.setAAD(associatedData);
   const body = cipher.update(entry);
   cipher.final();
@@ -25,7 +25,7 @@ export function sealEntry(key: Uint8Array, entry: Uint8Array, associatedData: Ui
 export function openEntry(key: Uint8Array, sealed: Uint8Array, associatedData: Uint8Array): Buffer {
   if (sealed.length < ENTRY_OVERHEAD) throw damaged('too short');
   const nonce = sealed.subarray(0, NONCE_SIZE);
-  const decipher = createDecipheriv(ALGORITHM, key, nonce, { authTagLength: TAG_SIZE });
+  const decipher = createDecipheriv(ALGORITHM, createSecretKey(key), nonce, { authTagLength: TAG_SIZE });
   decipher.setAAD(associatedData);
   decipher.setAuthTag(sealed.subarray(sealed.length - TAG_SIZE));
   const entry = decipher.update(sealed.subarray(NONCE_SIZE, sealed.length - TAG_SIZE));

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject, randomBytes } from 'node:crypto';
 import { DagpacsError } from '../kernel/errors.ts';
 
 /**
@@ -104,7 +104,7 @@ function giveBackBuffer(buffer: Buffer): void {
 export class Sealer {
   readonly #layout: StreamLayout;
   readonly #cipherName: 'aes-128-gcm' | 'aes-256-gcm';
-  readonly #key: Uint8Array;
+  readonly #key: KeyObject;
   readonly #nonce: Buffer;
   /** Sent in front of the first segment, then empty. */
   #header: Buffer;
@@ -171,7 +171,7 @@ const EMPTY = Buffer.alloc(0);
 export class SegmentOpener {
   readonly #layout: StreamLayout;
   readonly #cipherName: 'aes-128-gcm' | 'aes-256-gcm';
-  readonly #key: Uint8Array;
+  readonly #key: KeyObject;
   readonly #prefix: Buffer;
   readonly #segments: number;
 
@@ -220,9 +220,10 @@ function deriveKey(
   header: Uint8Array,
   { derivedKeySize }: StreamLayout,
   { associatedData = EMPTY, hkdfHash = 'sha256' }: StreamParameters,
-): Uint8Array {
+): KeyObject {
   const salt = header.subarray(1, 1 + derivedKeySize);
-  return new Uint8Array(hkdfSync(hkdfHash, key, salt, associatedData, derivedKeySize));
+  // Key objects, since Node takes 7 µs longer for each cipher with bare bytes.
+  return createSecretKey(Buffer.from(hkdfSync(hkdfHash, createSecretKey(key), salt, associatedData, derivedKeySize)));
 }
 
 /** Prefix, four bytes of segment number, one byte that is 1 for the last. */

@@ -73,7 +73,7 @@ export class Locations {
   }
 
   find(cid: Cid): Location | undefined {
-    const recent = this.#recent.get(cid.toString());
+    const recent = this.#recent.size > 0 ? this.#recent.get(cid.toString()) : undefined;
     if (recent) return recent;
     const row = this.#find.get(cid.bytes) as { pack: number; start: number; length: number } | undefined;
     return row && { pack: row.pack, offset: row.start, length: row.length };

@@ -101,8 +101,13 @@ async function sendPieces(reply: FastifyReply, log: Log, pieces: readonly Piece[
     raw.end();
     return reply;
   }
+  let ahead = open(pieces[0]);
   try {
-    for (const piece of pieces) if (!(await writePiece(raw, piece, started ? undefined : start))) return reply;
+    for (const [index, piece] of pieces.entries()) {
+      const opened = ahead;
+      ahead = open(pieces[index + 1]);
+      if (!(await writePiece(raw, piece, opened, started ? undefined : start))) return reply;
+    }
     raw.end();
   } catch (error) {
     if (!started) {
@@ -114,15 +119,37 @@ async function sendPieces(reply: FastifyReply, log: Log, pieces: readonly Piece[
     const code = isDagpacsError(error) ? error.code : 'unexpected';
     log.error('http-answer-cut', { code, route: reply.request.routeOptions.url });
     raw.destroy();
+  } finally {
+    await ahead?.source.return?.();
   }
   return reply;
 }
 
+/** A piece whose first bytes are on their way. */
+interface Opened {
+  source: AsyncIterator<Uint8Array>;
+  first: Promise<IteratorResult<Uint8Array>>;
+}
+
+/** Asks for the first bytes of a piece while the one before is written: the disk and this thread work side by side. */
+function open(piece: Piece | undefined): Opened | undefined {
+  const source = piece?.bytes?.()[Symbol.asyncIterator]();
+  if (!source) return undefined;
+  const first = source.next();
+  // Whoever writes the piece meets its failure; a client that is gone does not.
+  first.catch(() => undefined);
+  return { source, first };
+}
+
 /** False where the client is gone; then nothing more is read. */
-async function writePiece(raw: ServerResponse, piece: Piece, start: (() => void) | undefined): Promise<boolean> {
-  const source = piece.bytes?.()[Symbol.asyncIterator]();
+async function writePiece(
+  raw: ServerResponse,
+  piece: Piece,
+  opened: Opened | undefined,
+  start: (() => void) | undefined,
+): Promise<boolean> {
   let left = piece.size ?? Number.POSITIVE_INFINITY;
-  let next = await source?.next();
+  let next = await opened?.first;
   start?.();
   // Text and first chunk leave in one write. One uncork too many would keep back all that comes after it (in chunks).
   raw.cork();
@@ -137,10 +164,10 @@ async function writePiece(raw: ServerResponse, piece: Piece, start: (() => void)
     corked = false;
     if (raw.writableLength > HIGH_WATER) await drained(raw);
     if (raw.destroyed) {
-      await source?.return?.();
+      await opened?.source.return?.();
       return false;
     }
-    next = await source?.next();
+    next = await opened?.source.next();
   }
   if (corked) raw.uncork();
   if (piece.size !== undefined && left > 0) throw new Error('a source gave fewer bytes than it announced');
