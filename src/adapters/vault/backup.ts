@@ -1,7 +1,8 @@
 import { createCipheriv, createDecipheriv, randomBytes, scrypt } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { DagpacsError } from '../../kernel/errors.ts';
+import { replaceFile } from '../../kernel/replace-file.ts';
 
 /**
  * A backup of what follows from nothing else: the vault's keys, and the chain's account and contract. One file:
@@ -137,30 +138,6 @@ function lengthOf(length: number): Buffer {
   const bytes = Buffer.alloc(2);
   bytes.writeUInt16BE(length);
   return bytes;
-}
-
-async function replaceFile(path: string, content: Uint8Array): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const next = `${path}.${randomBytes(4).toString('hex')}.new`;
-  try {
-    const file = await open(next, 'wx', 0o600);
-    try {
-      await file.writeFile(content);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(next, path);
-  } catch (error) {
-    await rm(next, { force: true });
-    throw error;
-  }
-  const directory = await open(dirname(path), 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }
 
 async function readIfThere(path: string): Promise<Buffer | undefined> {

@@ -1,8 +1,9 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { diskFull, isDiskFull } from '../../kernel/disk-full.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
+import { replaceFile } from '../../kernel/replace-file.ts';
 import type { StudyKey, Vault } from '../../ports/vault.ts';
 import type { VaultOptions } from './options.ts';
 
@@ -34,7 +35,7 @@ export async function openFileVault({ directory }: VaultOptions): Promise<Vault>
 
   async function installationKey(name: string): Promise<Uint8Array> {
     const path = join(directory, `${name}.key`);
-    return (await readKey(path)) ?? writeKey(directory, path);
+    return (await readKey(path)) ?? writeKey(path);
   }
 
   async function find(studyInstanceUID: string): Promise<StudyKey | undefined> {
@@ -51,7 +52,7 @@ export async function openFileVault({ directory }: VaultOptions): Promise<Vault>
     let promise = making.get(studyInstanceUID);
     if (!promise) {
       promise = (async () => {
-        const key = (await find(studyInstanceUID)) ?? (await writeKey(studies, pathOf(studyInstanceUID)));
+        const key = (await find(studyInstanceUID)) ?? (await writeKey(pathOf(studyInstanceUID)));
         return remember(studyInstanceUID, key);
       })().finally(() => making.delete(studyInstanceUID));
       making.set(studyInstanceUID, promise);
@@ -85,25 +86,9 @@ async function readKey(path: string): Promise<Uint8Array | undefined> {
 }
 
 /** Makes a key that is durable, whole or not at all, when the promise resolves. */
-async function writeKey(directory: string, path: string): Promise<Uint8Array> {
+async function writeKey(path: string): Promise<Uint8Array> {
   const key = randomBytes(KEY_BYTES);
-  await attempt('write', async () => {
-    const temporary = `${path}.${randomBytes(4).toString('hex')}.new`;
-    const file = await open(temporary, 'wx', 0o600);
-    try {
-      await file.writeFile(key);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-    const entry = await open(directory, 'r');
-    try {
-      await entry.sync();
-    } finally {
-      await entry.close();
-    }
-  });
+  await attempt('write', () => replaceFile(path, key));
   return key;
 }
 
