@@ -39,6 +39,10 @@ test('the index and the locations of blocks follow from the packs', async (t) =>
   t.equal((await stow(bridge.dicomWeb, [renamed])).status, 200);
   await untilStage(bridge.url, sops, 'anchored');
   const before = await answers(bridge);
+  const study = `${bridge.dicomWeb}/studies/${uid('study', 'recover')}`;
+  const series = (await (await fetch(`${study}/metadata`)).json()) as Record<string, unknown>[];
+  const one = `${study}/series/${uid('series', 'recover', 'CT', 1)}/instances/${sops[4]}/metadata`;
+  t.strictSame(await (await fetch(one)).json(), [series[4]], "an instance's metadata are its part of the series'");
   const batches = await allBatches(bridge.url);
   t.ok(batches.length >= 3);
 

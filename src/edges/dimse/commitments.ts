@@ -1,6 +1,6 @@
 import { encodeDataset } from '../../dicom/encode.ts';
 import type { DicomJson } from '../../dicom/model.ts';
-import { transferSyntax } from '../../dicom/transfer-syntax.ts';
+import { EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../../dicom/transfer-syntax.ts';
 import { type CommitAfter, judge, type Reference } from '../../flows/commitment/judge.ts';
 import { isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
@@ -15,7 +15,7 @@ import { openAssociation, type Requestor, type RequestorOptions } from './reques
 
 /** The well-known instance of the Storage Commitment Push Model (PS3.4 J.3). */
 export const COMMITMENT_INSTANCE = '1.2.840.10008.1.20.1.1';
-const NATIVE = ['1.2.840.10008.1.2.1', '1.2.840.10008.1.2'];
+const NATIVE = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN];
 /** Event Type IDs (PS3.4 J.3.3). */
 const ALL_COMMITTED = 1;
 const SOME_FAILED = 2;

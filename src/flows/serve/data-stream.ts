@@ -1,8 +1,7 @@
 import { Readable } from 'node:stream';
 import { createInflate, createInflateRaw } from 'node:zlib';
 import type { Opener } from '../../crypto/open-range.ts';
-
-const DEFLATED_EXPLICIT_LE = '1.2.840.10008.1.2.1.99';
+import { DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN } from '../../dicom/transfer-syntax.ts';
 
 /** What the offsets of a scan refer to: the received bytes, or for a deflated data set the meta and the inflated data set. */
 export interface DataStream {
@@ -14,7 +13,8 @@ export function dataStreamOf(
   opener: Opener,
   version: { transferSyntaxUID: string; datasetOffset: number },
 ): DataStream {
-  if (version.transferSyntaxUID !== DEFLATED_EXPLICIT_LE) return { range: (start, end) => opener.range(start, end) };
+  if (version.transferSyntaxUID !== DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
+    return { range: (start, end) => opener.range(start, end) };
   return { range: (start, end) => inflatedRange(opener, version.datasetOffset, start, end) };
 }
 

@@ -33,8 +33,7 @@ export class MetadataBodies {
   text(scope: Scope, base: string): Buffer[] {
     const chunks: Buffer[] = [];
     let part = '';
-    for (const row of this.#index.headers(scope.studyInstanceUID, scope.seriesInstanceUID)) {
-      if (scope.sopInstanceUID !== undefined && row.sopInstanceUID !== scope.sopInstanceUID) continue;
+    for (const row of this.#headers(scope)) {
       part += part === '' && chunks.length === 0 ? '[' : ',';
       part += absolute(row, base);
       if (part.length >= CHUNK_BYTES) {
@@ -45,6 +44,15 @@ export class MetadataBodies {
     if (part === '' && chunks.length === 0) return [];
     chunks.push(Buffer.from(`${part}]`));
     return chunks;
+  }
+
+  /** One instance is looked up by itself: its series may have thousands. */
+  #headers({ studyInstanceUID, seriesInstanceUID, sopInstanceUID }: Scope): ReturnType<Index['headers']> {
+    if (sopInstanceUID === undefined) return this.#index.headers(studyInstanceUID, seriesInstanceUID);
+    const version = this.#index.version(sopInstanceUID);
+    if (version?.studyInstanceUID !== studyInstanceUID || version.seriesInstanceUID !== seriesInstanceUID) return [];
+    const { header } = this.#index.details(version);
+    return [{ studyInstanceUID, seriesInstanceUID, sopInstanceUID, header }];
   }
 
   /** The body as one gzip stream (RFC 1952). Those who ask for the same at once share one compression. */

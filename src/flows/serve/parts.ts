@@ -1,11 +1,10 @@
 import type { BulkValue, FrameTable } from '../../dicom/model.ts';
+import { EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN } from '../../dicom/transfer-syntax.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { DataStream } from './data-stream.ts';
 import { checkFrameNumber } from './frame-number.ts';
 import type { ServedPart } from './served.ts';
 
-const EXPLICIT_LE = '1.2.840.10008.1.2.1';
-const EXPLICIT_BE = '1.2.840.10008.1.2.2';
 /** GE's private syntax: little-endian header, big-endian pixels. */
 const GE_BIG_ENDIAN_PIXELS = '1.2.840.113619.5.2';
 
@@ -35,9 +34,9 @@ export function frameParts(
     if (firstBit % 8 === 0 && table.bitsPerFrame % 8 === 0) {
       const start = firstBit / 8;
       const size = table.bitsPerFrame / 8;
-      if (swap === 1) return part(stream, [[table.offset + start, size]], EXPLICIT_LE, swap);
+      if (swap === 1) return part(stream, [[table.offset + start, size]], EXPLICIT_VR_LITTLE_ENDIAN, swap);
       // Words are turned round in the value, not in the frame: one of an odd size ends inside a word.
-      return slice(part(stream, [[table.offset, table.length]], EXPLICIT_LE, swap), start, size);
+      return slice(part(stream, [[table.offset, table.length]], EXPLICIT_VR_LITTLE_ENDIAN, swap), start, size);
     }
     return packedBits(stream, table.offset, firstBit, table.bitsPerFrame);
   });
@@ -47,7 +46,7 @@ export function frameParts(
 export function bulkPart(stream: DataStream, value: BulkValue, transferSyntaxUID: string, path: string): ServedPart {
   const isPixelData = path === '7FE00010';
   const swap = isPixelData ? pixelSwap(transferSyntaxUID, value.vr, 16) : valueSwap(transferSyntaxUID, value.vr);
-  return part(stream, [[value.offset, value.length]], EXPLICIT_LE, swap);
+  return part(stream, [[value.offset, value.length]], EXPLICIT_VR_LITTLE_ENDIAN, swap);
 }
 
 function part(stream: DataStream, extents: Extent[], transferSyntaxUID: string, swap: number): ServedPart {
@@ -115,7 +114,7 @@ function packedBits(stream: DataStream, offset: number, firstBit: number, bits: 
   }
   return {
     size,
-    transferSyntaxUID: EXPLICIT_LE,
+    transferSyntaxUID: EXPLICIT_VR_LITTLE_ENDIAN,
     async *bytes(start = 0, end = size) {
       yield (await whole()).subarray(start, end);
     },
@@ -135,7 +134,7 @@ function pixelSwap(transferSyntaxUID: string, vr: string, bitsAllocated: number)
 }
 
 function valueSwap(transferSyntaxUID: string, vr: string): number {
-  if (transferSyntaxUID !== EXPLICIT_BE) return 1;
+  if (transferSyntaxUID !== EXPLICIT_VR_BIG_ENDIAN) return 1;
   if (vr === 'OW') return 2;
   if (vr === 'OF' || vr === 'OL') return 4;
   return vr === 'OD' || vr === 'OV' ? 8 : 1;
