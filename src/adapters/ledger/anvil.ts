@@ -146,7 +146,8 @@ async function spawnAnvil(options: AnvilOptions, log: Log): Promise<{ child: Chi
 /** Gives anvil a saved state; false where it refuses it or breaks the connection over it, which is not being slow. */
 async function loadState(url: string, state: Buffer, timeoutMs: number): Promise<boolean> {
   try {
-    await callAnvil(url, 'anvil_loadState', [`0x${state.toString('hex')}`], 10 * timeoutMs);
+    // A second for each megabyte beside the usual: one that hangs is soon replaced by another, and a stop waits no longer.
+    await callAnvil(url, 'anvil_loadState', [`0x${state.toString('hex')}`], timeoutMs + Math.ceil(state.length / 1000));
     return true;
   } catch (error) {
     if ((error as Error).cause instanceof DOMException) throw error;
