@@ -92,3 +92,22 @@ test('a reorganisation while the bridge is down is seen when it comes back', asy
   t.equal(Number(await chain.rpc('eth_blockNumber', [])), height + 3, 'the two that were lost, and the new one');
   t.match(bridge.output().stderr, /final-anchors-changed/, 'what was called final and was not is reported');
 });
+
+test('a chain that goes back to the very head that was seen last is given what it lost', async (t) => {
+  const chain = await startChain(t);
+  const bridge = await startBridge({ env: env(chain) });
+  t.teardown(() => bridge.stop());
+  await anchorOne(bridge, 1);
+  // Longer than a round's rest, so that the bridge has seen this head and looks at no later one before the chain is back.
+  await sleep(1500);
+  const snapshot = await chain.rpc('evm_snapshot', []);
+  await anchorOne(bridge, 2);
+  t.equal(await chain.rpc('evm_revert', [snapshot]), true);
+  t.strictSame(await anchoredSequences(chain), [0], 'the chain has lost an anchor');
+  for (let i = 0; (await anchoredSequences(chain)).length < 2; i++) {
+    if (i === 200) throw new Error(`not anchored again\n${bridge.output().stderr}`);
+    await sleep(100);
+  }
+  await anchorOne(bridge, 3);
+  t.strictSame(await anchoredSequences(chain), [0, 1, 2]);
+});

@@ -13,25 +13,32 @@ const PAGE = 100;
 
 /**
  * Looks whether the chain still has the head that was seen last. Where it has not (a reorganisation, a chain that came back
- * shorter), the anchors above the fork are asked for again, newest first down to the first whose block is still there, and
- * all that changed is changed in one transaction. Until then the head stays as it was, so that a crash repeats the round.
+ * shorter), the anchors are compared. Until then the head stays as it was, so that a crash repeats the round.
  * @throws DagpacsError `chain-unavailable`, `chain-mismatch`
  */
-export async function followChain({ index, ledger, log }: FollowModules): Promise<void> {
+export async function followChain(modules: FollowModules): Promise<void> {
+  const { index, ledger } = modules;
   const { head } = await ledger.status();
   if (!head) return;
   const seen = recall(index);
   if (seen?.hash === head.hash) return;
-  if (!seen || (await ledger.hashAt(seen.number)) !== seen.hash) {
-    const { changes, final } = await compare({ index, ledger });
-    if (changes.length > 0) {
-      index.setAllAnchored(changes);
-      const lost = changes.filter(({ anchored }) => !anchored).length;
-      log.warn('chain-reorganised', { head: head.number, moved: changes.length - lost, lost });
-    }
-    if (final > 0) log.error('final-anchors-changed', { batches: final });
-  }
+  if (!seen || (await ledger.hashAt(seen.number)) !== seen.hash) await compareAnchors(modules);
   index.setValue(NAME, JSON.stringify({ number: head.number, hash: head.hash }));
+}
+
+/**
+ * Asks for the anchors again, newest first down to the first whose block is still there, and changes all that changed in one
+ * transaction.
+ * @throws DagpacsError `chain-unavailable`, `chain-mismatch`
+ */
+export async function compareAnchors({ index, ledger, log }: FollowModules): Promise<void> {
+  const { changes, final } = await compare({ index, ledger });
+  if (changes.length > 0) {
+    index.setAllAnchored(changes);
+    const lost = changes.filter(({ anchored }) => !anchored).length;
+    log.warn('chain-reorganised', { moved: changes.length - lost, lost });
+  }
+  if (final > 0) log.error('final-anchors-changed', { batches: final });
 }
 
 /** The batches that are not where the index has them, and how many of those were called final. */

@@ -4,7 +4,7 @@ import { sleep } from '../../kernel/loop.ts';
 import type { Batch, Index } from '../../ports/index.ts';
 import type { Anchor, Hex, Ledger, SignedTransaction } from '../../ports/ledger.ts';
 import { rememberChain } from '../objects/chain-identity.ts';
-import { followChain } from './follow.ts';
+import { compareAnchors, followChain } from './follow.ts';
 
 export interface SendOptions {
   /** Milliseconds after which a transaction that blocks pass by is sent again with a higher fee. */
@@ -59,10 +59,12 @@ export class Sender {
     await followChain(this.#modules);
     const [next, status] = await Promise.all([ledger.next(), ledger.status()]);
     rememberChain(index, status);
-    const batches = index.unfinished('anchor', WINDOW);
     refuseForeignAnchors(next, index);
+    // A chain may go back to the very head that was seen before our last anchors, as the child anvil does after a crash.
+    if (next.sequence < firstUnanchored(index)) await compareAnchors(this.#modules);
+    const batches = index.unfinished('anchor', WINDOW);
     const [oldest] = batches;
-    // Else the chain moved on or back since it was followed: the next round knows.
+    // Else the chain moved on or back since it was asked: the next round knows.
     if (oldest && oldest.sequence <= next.sequence) {
       const nonces = await ledger.nextNonce();
       for (const batch of batches) {
@@ -143,6 +145,12 @@ export class Sender {
     }
     return open;
   }
+}
+
+/** The sequence number that the contract must want next if it has all that the index calls anchored. */
+function firstUnanchored(index: Index): number {
+  const [oldest] = index.unfinished('anchor', 1);
+  return oldest?.sequence ?? (index.lastBatch()?.sequence ?? -1) + 1;
 }
 
 /**
