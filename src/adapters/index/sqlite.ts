@@ -2,6 +2,7 @@ import type { Index } from '../../ports/index.ts';
 import { Additions } from './additions.ts';
 import { BatchTable, batchReads } from './batches.ts';
 import { Checkpoints } from './checkpoints.ts';
+import { ConfirmationTable, confirmationReads } from './confirmations.ts';
 import { openDatabase } from './database.ts';
 import { type IndexOptions, indexDefaults } from './options.ts';
 import { runQuery } from './query.ts';
@@ -18,6 +19,7 @@ export function openIndex(options: IndexOptions): Index {
   const state = new StateRow(writer);
   const additions = new Additions(writer, state);
   const batches = new BatchTable(writer, state);
+  const confirmations = new ConfirmationTable(writer, batches);
   const checkpoints = new Checkpoints(
     path,
     writer,
@@ -41,6 +43,7 @@ export function openIndex(options: IndexOptions): Index {
   return {
     ...versionReads(reader),
     ...batchReads(reader),
+    ...confirmationReads(reader),
 
     cursor() {
       const { pack, offset } = readState(reader);
@@ -65,7 +68,9 @@ export function openIndex(options: IndexOptions): Index {
         for (const { id, anchored } of changes) batches.setAnchored(id, anchored);
       }),
     setFinal: (id, at) => queue.now(() => batches.setFinal(id, at)),
-    setReplicated: (id, at) => queue.now(() => batches.setReplicated(id, at)),
+    confirm: (id, confirmation, copies) => queue.now(() => confirmations.confirm(id, confirmation, copies)),
+    withdraw: (ids, node, copies) => queue.now(() => confirmations.withdraw(ids, node, copies)),
+    setCopies: (copies) => queue.now(() => confirmations.setCopies(copies)),
 
     counts() {
       const { studies, series, instances, versions, replicated, anchored, final } = readState(reader);
