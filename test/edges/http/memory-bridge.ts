@@ -85,8 +85,10 @@ const refuse = async () => {
 };
 const nothingElse: Transcode = {
   instanceSyntaxes: () => [],
+  datasetSyntaxes: () => [],
   frameSyntaxes: () => [],
   instance: refuse,
+  dataset: refuse,
   frames: refuse,
 };
 const none = (): never => {
