@@ -43,6 +43,15 @@ CREATE TABLE names (
 ) WITHOUT ROWID;
 CREATE INDEX names_study ON names (study);
 
+CREATE TABLE key_names (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE);
+CREATE TABLE key_values (
+  attribute INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  entity INTEGER NOT NULL,
+  PRIMARY KEY (attribute, text, entity)
+) WITHOUT ROWID;
+CREATE INDEX key_values_entity ON key_values (entity, attribute);
+
 CREATE TABLE series (
   id INTEGER PRIMARY KEY,
   study INTEGER NOT NULL,
