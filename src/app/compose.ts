@@ -11,7 +11,7 @@ import type { SwarmOptions } from '../adapters/swarm/options.ts';
 import { openSwarm } from '../adapters/swarm/swarm.ts';
 import { openFileVault } from '../adapters/vault/file-vault.ts';
 import { type DimseListener, startDimse } from '../edges/dimse/listener.ts';
-import { createTransfer } from '../edges/dimse/transfers.ts';
+import { createEcho, createTransfer } from '../edges/dimse/transfers.ts';
 import { type HttpOptions, httpDefaults } from '../edges/http/options.ts';
 import { type HttpListener, startHttp } from '../edges/http/server.ts';
 import { type Outbox, startOutbox } from '../flows/anchor/outbox.ts';
@@ -113,6 +113,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
 
   const forDimse = dimseOptions(config);
   const transfer = createTransfer(forDimse, { serve, transcoder: transcode, log });
+  const echo = createEcho(forDimse, log);
   const dimse = await listening(
     'DAGPACS_DIMSE_PORT',
     startDimse(forDimse, { ingest, index, serve, transcoder: transcode, log }),
@@ -120,7 +121,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   undo.push(() => dimse.close());
   const http = await listening(
     'DAGPACS_HTTP_PORT',
-    startHttp(httpOptions(config), { ingest, serve, transcode, render, index, custody, transfer, log, ready }),
+    startHttp(httpOptions(config), { ingest, serve, transcode, render, index, custody, transfer, echo, log, ready }),
   );
   return { http, dimse, outbox, commits, blocks, index, ledger, swarm, codecs, release };
 }

@@ -3,7 +3,7 @@ import type { CustodyView } from '../../flows/serve/custody.ts';
 import type { Render } from '../../flows/serve/rendered.ts';
 import type { Serve } from '../../flows/serve/served.ts';
 import type { Transcode } from '../../flows/serve/transcoded.ts';
-import type { Transfer } from '../../flows/serve/transfer.ts';
+import type { Echo, Transfer } from '../../flows/serve/transfer.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Index } from '../../ports/index.ts';
 import type { HttpOptions } from './options.ts';
@@ -18,6 +18,7 @@ export interface HttpModules {
   index: Pick<Index, 'query'>;
   custody: CustodyView;
   transfer: Transfer;
+  echo: Echo;
   log: Log;
   /** True once all listeners are up, and until the bridge stops. */
   ready: () => boolean;

@@ -69,6 +69,7 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
     },
     custody: memoryCustody(stored),
     log: { info: record, warn: record, error: record },
+    echo: refuse,
     transfer: () => {
       throw new DagpacsError('not-found', 'There is no such application entity');
     },
