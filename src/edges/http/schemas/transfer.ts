@@ -12,7 +12,12 @@ const step = z.object({
   failedUIDs: z.array(z.string()).describe('SOP Instance UIDs of what failed'),
 }) satisfies z.ZodType<TransferProgress>;
 
-const aeTitle = z.string().min(1).max(16).describe('its AE title');
+const aeTitle = z
+  .string()
+  .min(1)
+  .max(16)
+  .describe('its AE title')
+  .meta({ examples: ['WORKSTATION'] });
 
 export const echo = defineOperation({
   id: 'echo',
