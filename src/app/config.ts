@@ -173,7 +173,22 @@ export const settings = {
   DAGPACS_KUBO_API: setting(
     z.string(),
     '',
-    "a Kubo's RPC API, URL or multiaddress; unset: a child where a binary is found",
+    'RPC APIs of Kubo nodes, URLs or multiaddresses, separated by commas; unset: a child where a binary is found',
+  ),
+  DAGPACS_KUBO_AUTH: setting(
+    z.string().regex(/^[\x20-\x7e]*$/, 'must be printable ASCII'),
+    '',
+    'value of the Authorization header for these APIs, such as `Bearer TOKEN`, where their URL has no user',
+  ),
+  DAGPACS_KUBO_COPIES: setting(
+    count(0),
+    '0',
+    'Kubo nodes that must hold an instance pinned for it to be `replicated`; 0: all of them',
+  ),
+  DAGPACS_BLOCK_CACHE_MAX: setting(
+    count(0),
+    '0',
+    'bytes of local blocks above which the oldest that are replicated are dropped, to be fetched from IPFS when they are read; 0: all stay',
   ),
   DAGPACS_KUBO_BIN: setting(z.string(), '', 'the `ipfs` binary for the child; `none`: never start one'),
   DAGPACS_DRAIN_MS: setting(count(0), '10000', 'milliseconds that a stop waits for what is in flight'),
@@ -214,6 +229,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = environmentWithFile(
     throw new DagpacsError('bad-setting', `${name}: ${rule}`, { attribute: name, rule });
   }
   checkDimse(config as Config);
+  checkCopies(config as Config);
   config.DAGPACS_DATA_DIR = resolve(config.DAGPACS_DATA_DIR as string);
   return config as Config;
 }
@@ -230,6 +246,23 @@ function checkDimse(config: Config): void {
   if (isLoopback(config.DAGPACS_DIMSE_HOST) || config.DAGPACS_AE_PEERS !== '' || certificates) return;
   const rule = 'must be a loopback address unless DAGPACS_AE_PEERS or DAGPACS_DIMSE_TLS_CLIENT_AUTH says who may call';
   throw wrong('DAGPACS_DIMSE_HOST', rule);
+}
+
+/** The Kubo APIs of the setting. */
+export function kuboApis(config: Pick<Config, 'DAGPACS_KUBO_API'>): string[] {
+  return config.DAGPACS_KUBO_API.split(/[\s,]+/).filter((api) => api !== '');
+}
+
+/** How many nodes must hold a batch. */
+export function copiesOf(config: Config): number {
+  return config.DAGPACS_KUBO_COPIES || Math.max(1, kuboApis(config).length);
+}
+
+function checkCopies(config: Config): void {
+  const nodes = Math.max(1, kuboApis(config).length);
+  if (config.DAGPACS_KUBO_COPIES <= nodes) return;
+  const rule = `must not be more than the nodes of DAGPACS_KUBO_API (${nodes})`;
+  throw new DagpacsError('bad-setting', `DAGPACS_KUBO_COPIES: ${rule}`, { attribute: 'DAGPACS_KUBO_COPIES', rule });
 }
 
 function environmentWithFile(): NodeJS.ProcessEnv {
