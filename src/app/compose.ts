@@ -19,6 +19,7 @@ import { createPushback } from '../flows/ingest/backlog.ts';
 import { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { createIngest } from '../flows/ingest/ingest.ts';
 import { createCustodyView } from '../flows/serve/custody-view.ts';
+import { createGateway } from '../flows/serve/gateway.ts';
 import { createRender } from '../flows/serve/render.ts';
 import { createServe } from '../flows/serve/serve.ts';
 import { createTranscode } from '../flows/serve/transcode.ts';
@@ -117,7 +118,18 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   undo.push(() => dimse.close());
   const http = await listening(
     'DAGPACS_HTTP_PORT',
-    startHttp(httpOptions(config), { ingest, serve, transcode, render, index, custody, transfer, log, ready }),
+    startHttp(httpOptions(config), {
+      ingest,
+      serve,
+      transcode,
+      render,
+      index,
+      custody,
+      gateway: createGateway({ blocks }),
+      transfer,
+      log,
+      ready,
+    }),
   );
   return { http, dimse, outbox, commits, blocks, index, ledger, swarm, codecs, release };
 }
@@ -143,6 +155,7 @@ function httpOptions(config: Config): HttpOptions {
     corsOrigins: config.DAGPACS_CORS_ORIGINS.split(',')
       .map((origin) => origin.trim())
       .filter((origin) => origin !== ''),
+    gateway: config.DAGPACS_GATEWAY,
     maxResults: config.DAGPACS_QIDO_MAX,
     ...(config.DAGPACS_PUBLIC_URL === '' ? {} : { publicUrl: config.DAGPACS_PUBLIC_URL.replace(/\/+$/, '') }),
   };

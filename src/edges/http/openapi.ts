@@ -1,14 +1,15 @@
 import { z } from 'zod';
 import * as custody from './schemas/custody.ts';
 import * as dicomWeb from './schemas/dicom-web.ts';
+import * as gateway from './schemas/gateway.ts';
 import { type Answer, type Operation, problemSchema } from './schemas/operation.ts';
 import * as render from './schemas/render.ts';
 import * as service from './schemas/service.ts';
 import * as transfer from './schemas/transfer.ts';
 
 /** Every operation of the API, in the order of the document. */
-export const operations: readonly Operation[] = [dicomWeb, render, transfer, custody, service].flatMap((module) =>
-  Object.values(module).filter(isOperation),
+export const operations: readonly Operation[] = [dicomWeb, render, transfer, custody, gateway, service].flatMap(
+  (module) => Object.values(module).filter(isOperation),
 );
 
 function isOperation(value: unknown): value is Operation {

@@ -9,6 +9,7 @@ import { createBaseUrl } from './plugins/base-url.ts';
 import { addBrowserAccess } from './plugins/browser-access.ts';
 import { drain } from './plugins/request-body.ts';
 import { addCustodyRoutes } from './routes/custody.ts';
+import { addGatewayRoutes } from './routes/gateway.ts';
 import { addMetadataRoutes } from './routes/metadata.ts';
 import { addRenderRoutes } from './routes/render.ts';
 import { addRetrieveRoutes } from './routes/retrieve.ts';
@@ -33,7 +34,7 @@ export interface HttpListener {
 }
 
 /**
- * Starts the HTTP edge: DICOMweb under `/dicom-web`, custody under `/custody`, health under `/health`.
+ * Starts the HTTP edge: DICOMweb under `/dicom-web`, custody under `/custody`, blocks under `/ipfs`, health under `/health`.
  * @throws the error of `listen` where the address cannot be had
  */
 export async function startHttp(options: HttpOptions, modules: HttpModules): Promise<HttpListener> {
@@ -118,6 +119,7 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   addMetadataRoutes(app, context);
   addRenderRoutes(app, context);
   addCustodyRoutes(app, context);
+  addGatewayRoutes(app, context);
   addTransferRoutes(app, context);
   await app.register((scope) => addStoreRoutes(scope, context));
   refuseOtherMethods(app);
