@@ -113,8 +113,11 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   );
 
   const forDimse = dimseOptions(config);
-  const transfer = createTransfer(forDimse, serve, log);
-  const dimse = await listening('DAGPACS_DIMSE_PORT', startDimse(forDimse, { ingest, index, serve, log }));
+  const transfer = createTransfer(forDimse, { serve, transcoder: transcode, log });
+  const dimse = await listening(
+    'DAGPACS_DIMSE_PORT',
+    startDimse(forDimse, { ingest, index, serve, transcoder: transcode, log }),
+  );
   undo.push(() => dimse.close());
   const http = await listening(
     'DAGPACS_HTTP_PORT',

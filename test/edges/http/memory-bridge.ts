@@ -89,8 +89,10 @@ const nothingHeld = async () => {
 };
 const nothingElse: Transcode = {
   instanceSyntaxes: () => [],
+  datasetSyntaxes: () => [],
   frameSyntaxes: () => [],
   instance: refuse,
+  dataset: refuse,
   frames: refuse,
 };
 const none = (): never => {
