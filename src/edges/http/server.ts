@@ -8,7 +8,9 @@ import type { HttpOptions } from './options.ts';
 import { createBaseUrl } from './plugins/base-url.ts';
 import { addBrowserAccess } from './plugins/browser-access.ts';
 import { drain } from './plugins/request-body.ts';
+import { addCapabilityRoutes } from './routes/capabilities.ts';
 import { addCustodyRoutes } from './routes/custody.ts';
+import { addDocsRoutes } from './routes/docs.ts';
 import { addGatewayRoutes } from './routes/gateway.ts';
 import { addMetadataRoutes } from './routes/metadata.ts';
 import { addRenderRoutes } from './routes/render.ts';
@@ -76,7 +78,8 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   app.server.maxConnections = options.maxConnections;
   const context: RouteContext = { ...modules, options, base: createBaseUrl(options) };
 
-  addBrowserAccess(app, { origins: options.corsOrigins, base: context.base });
+  const methods = [...new Set(['GET', 'HEAD', 'OPTIONS', ...operations.map(({ method }) => method)])];
+  addBrowserAccess(app, { origins: options.corsOrigins, methods, base: context.base });
   app.addHook('onRequest', (_, reply, done) => {
     reply.header('cache-control', 'private, no-cache');
     done();
@@ -114,6 +117,8 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   }
 
   addServiceRoutes(app, context);
+  addDocsRoutes(app, context);
+  addCapabilityRoutes(app, context);
   addSearchRoutes(app, context);
   addRetrieveRoutes(app, context);
   addMetadataRoutes(app, context);

@@ -4,8 +4,11 @@ import type { Receipt, StudyReceipt } from '../../../proof/receipt.ts';
 import { uid } from './dicom-web.ts';
 import { defineOperation, none } from './operation.ts';
 
-const time = z.string().describe('ISO 8601, UTC');
-const hex = z.templateLiteral(['0x', z.string()]);
+const time = z
+  .string()
+  .describe('ISO 8601, UTC')
+  .meta({ examples: ['2026-01-31T12:00:00.000Z'] });
+const hex = z.templateLiteral(['0x', z.string()]).meta({ examples: [`0x${'ab'.repeat(20)}`] });
 const count = z.int().min(0);
 const stage = z.enum(['stored', 'replicated', 'anchored', 'final']);
 
@@ -81,7 +84,9 @@ const batchSchema = z.object({
   anchor: anchored.extend({ blockHash: z.string() }).nullable(),
 }) satisfies z.ZodType<BatchCustody>;
 
-const bytes32 = hex.describe('32 bytes: 0x and 64 hexadecimal digits in lower case');
+const bytes32 = hex
+  .describe('32 bytes: 0x and 64 hexadecimal digits in lower case')
+  .meta({ examples: [`0x${'ab'.repeat(32)}`] });
 const openedLeaf = {
   digest: bytes32.describe('SHA-256 of the received bytes'),
   salt: bytes32.describe('of this leaf alone'),
@@ -244,7 +249,8 @@ export const batchCustody = defineOperation({
     id: z
       .string()
       .regex(/^0x[0-9a-f]{64}$/, '0x and 64 hexadecimal digits in lower case')
-      .describe("the batch's id"),
+      .describe("the batch's id")
+      .meta({ examples: [`0x${'ab'.repeat(32)}`] }),
   }),
   query: none,
   answers: json('The batch', batchSchema),

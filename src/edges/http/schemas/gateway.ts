@@ -43,7 +43,14 @@ export function readRange(text: string): { from: number; to: number | undefined 
   return { from: Number(from), to: to === END ? undefined : Number(to) };
 }
 
-const cid = z.string().describe('CID; `bafkqaaa` answers any client that asks whether this is a gateway');
+const cid = z
+  .string()
+  .describe('CID; `bafkqaaa` answers any client that asks whether this is a gateway')
+  .meta({ examples: ['bafkqaaa'] });
+const fieldPath = z
+  .string()
+  .describe('field names, and places in lists')
+  .meta({ examples: ['leaves/0/object'] });
 const headers = {
   Accept: `\`${RAW}\`, or \`${CAR}\` with \`version=1\`, \`order=dfs\`, \`dups=y|n\``,
   'If-None-Match': 'ETags that the client has',
@@ -86,7 +93,7 @@ export const gatewayPath = defineOperation({
   path: '/ipfs/{cid}/{path...}',
   summary: 'The CAR of what a path leads to',
   description: 'Such as `leaves/0/object` below a record. The blocks along the path come first.',
-  params: z.object({ cid, path: z.string().describe('field names, and places in lists') }),
+  params: z.object({ cid, path: fieldPath }),
   query,
   headers,
   answers: { 200: answered, 304: answers[304] },
