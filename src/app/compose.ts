@@ -20,6 +20,7 @@ import { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { createIngest } from '../flows/ingest/ingest.ts';
 import { mendFromSwarm } from '../flows/objects/mending.ts';
 import { createCustodyView } from '../flows/serve/custody-view.ts';
+import { createGateway } from '../flows/serve/gateway.ts';
 import { createRender } from '../flows/serve/render.ts';
 import { createServe } from '../flows/serve/serve.ts';
 import { createTranscode } from '../flows/serve/transcode.ts';
@@ -152,7 +153,19 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   undo.push(() => dimse.close());
   const http = await listening(
     'DAGPACS_HTTP_PORT',
-    startHttp(httpOptions(config), { ingest, serve, transcode, render, index, custody, transfer, echo, log, ready }),
+    startHttp(httpOptions(config), {
+      ingest,
+      serve,
+      transcode,
+      render,
+      index,
+      custody,
+      gateway: createGateway({ blocks }),
+      transfer,
+      echo,
+      log,
+      ready,
+    }),
   );
   return { http, dimse, outbox, commits, blocks, index, ledger, swarm, codecs, eviction, release };
 }
@@ -178,6 +191,7 @@ function httpOptions(config: Config): HttpOptions {
     corsOrigins: config.DAGPACS_CORS_ORIGINS.split(',')
       .map((origin) => origin.trim())
       .filter((origin) => origin !== ''),
+    gateway: config.DAGPACS_GATEWAY,
     maxResults: config.DAGPACS_QIDO_MAX,
     ...(config.DAGPACS_PUBLIC_URL === '' ? {} : { publicUrl: config.DAGPACS_PUBLIC_URL.replace(/\/+$/, '') }),
   };

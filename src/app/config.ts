@@ -114,6 +114,11 @@ export const settings = {
     '',
     'origins that may call from a browser, separated by commas; `*` for any',
   ),
+  DAGPACS_GATEWAY: setting(
+    z.enum(['loopback', 'on', 'off']),
+    'loopback',
+    'who is given sealed blocks under `/ipfs`: `loopback`: programs on this machine, `on`: all who reach the listener or a proxy before it, `off`: nobody',
+  ),
   DAGPACS_QIDO_MAX: setting(count(1), '10000', 'results that one query answer may have'),
   DAGPACS_QIDO_INDEX: setting(
     z.string().transform((list, context) => {

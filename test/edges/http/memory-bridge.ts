@@ -68,6 +68,7 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
       },
     },
     custody: memoryCustody(stored),
+    gateway: { holds: () => false, block: nothingHeld, car: nothingHeld },
     log: { info: record, warn: record, error: record },
     echo: refuse,
     transfer: () => {
@@ -83,6 +84,9 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
 
 const refuse = async () => {
   throw new DagpacsError('undecodable', 'There are no codecs');
+};
+const nothingHeld = async () => {
+  throw new DagpacsError('not-found', 'There are no blocks');
 };
 const nothingElse: Transcode = {
   instanceSyntaxes: () => [],
