@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { pathOf } from '../dicom/query-parameters.ts';
 import { DagpacsError } from '../kernel/errors.ts';
 
 const port = z.coerce.number().int().min(0).max(65535);
@@ -90,7 +91,23 @@ export const settings = {
     '',
     'origins that may call from a browser, separated by commas; `*` for any',
   ),
+  DAGPACS_GATEWAY: setting(
+    z.enum(['loopback', 'on', 'off']),
+    'loopback',
+    'who is given sealed blocks under `/ipfs`: `loopback`: programs on this machine, `on`: all who reach the listener or a proxy before it, `off`: nobody',
+  ),
   DAGPACS_QIDO_MAX: setting(count(1), '10000', 'results that one query answer may have'),
+  DAGPACS_QIDO_INDEX: setting(
+    z.string().transform((list, context) => {
+      const names = list.split(',').map((name) => name.trim());
+      const paths = names.map((name) => pathOf(name));
+      if (!paths.includes(undefined)) return paths as string[];
+      context.addIssue('must be keywords or tags of PS3.6, or paths of them through sequences, separated by commas');
+      return z.NEVER;
+    }),
+    'RequestAttributesSequence.ScheduledProcedureStepID,RequestAttributesSequence.RequestedProcedureID,InstitutionName',
+    'attributes that are indexed beside those of [docs/conformance.md](docs/conformance.md): keywords, tags or paths through sequences, separated by commas; a change reads all stored headers once',
+  ),
   DAGPACS_MAX_INSTANCE_BYTES: setting(count(1), String(16 * 1024 ** 3), 'bytes an instance may have'),
   DAGPACS_CONFLICT_POLICY: setting(
     z.enum(['new-version', 'conflict', 'first-wins']),
@@ -138,7 +155,22 @@ export const settings = {
   DAGPACS_KUBO_API: setting(
     z.string(),
     '',
-    "a Kubo's RPC API, URL or multiaddress; unset: a child where a binary is found",
+    'RPC APIs of Kubo nodes, URLs or multiaddresses, separated by commas; unset: a child where a binary is found',
+  ),
+  DAGPACS_KUBO_AUTH: setting(
+    z.string().regex(/^[\x20-\x7e]*$/, 'must be printable ASCII'),
+    '',
+    'value of the Authorization header for these APIs, such as `Bearer TOKEN`, where their URL has no user',
+  ),
+  DAGPACS_KUBO_COPIES: setting(
+    count(0),
+    '0',
+    'Kubo nodes that must hold an instance pinned for it to be `replicated`; 0: all of them',
+  ),
+  DAGPACS_BLOCK_CACHE_MAX: setting(
+    count(0),
+    '0',
+    'bytes of local blocks above which the oldest that are replicated are dropped, to be fetched from IPFS when they are read; 0: all stay',
   ),
   DAGPACS_KUBO_BIN: setting(z.string(), '', 'the `ipfs` binary for the child; `none`: never start one'),
   DAGPACS_DRAIN_MS: setting(count(0), '10000', 'milliseconds that a stop waits for what is in flight'),
@@ -182,8 +214,26 @@ export function readConfig(environment: NodeJS.ProcessEnv = environmentWithFile(
     const rule = 'must be a loopback address unless DAGPACS_AE_PEERS says who may call';
     throw new DagpacsError('bad-setting', `DAGPACS_DIMSE_HOST: ${rule}`, { attribute: 'DAGPACS_DIMSE_HOST', rule });
   }
+  checkCopies(config as Config);
   config.DAGPACS_DATA_DIR = resolve(config.DAGPACS_DATA_DIR as string);
   return config as Config;
+}
+
+/** The Kubo APIs of the setting. */
+export function kuboApis(config: Pick<Config, 'DAGPACS_KUBO_API'>): string[] {
+  return config.DAGPACS_KUBO_API.split(/[\s,]+/).filter((api) => api !== '');
+}
+
+/** How many nodes must hold a batch. */
+export function copiesOf(config: Config): number {
+  return config.DAGPACS_KUBO_COPIES || Math.max(1, kuboApis(config).length);
+}
+
+function checkCopies(config: Config): void {
+  const nodes = Math.max(1, kuboApis(config).length);
+  if (config.DAGPACS_KUBO_COPIES <= nodes) return;
+  const rule = `must not be more than the nodes of DAGPACS_KUBO_API (${nodes})`;
+  throw new DagpacsError('bad-setting', `DAGPACS_KUBO_COPIES: ${rule}`, { attribute: 'DAGPACS_KUBO_COPIES', rule });
 }
 
 function environmentWithFile(): NodeJS.ProcessEnv {

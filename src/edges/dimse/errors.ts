@@ -53,6 +53,7 @@ const STATUS: Record<ErrorCode, number> = {
   undecodable: PROCESSING_FAILURE,
   'invalid-parameter': PROCESSING_FAILURE,
   'not-found': PROCESSING_FAILURE,
+  withheld: PROCESSING_FAILURE,
   'not-anchored': PROCESSING_FAILURE,
   'block-missing': PROCESSING_FAILURE,
   'block-damaged': PROCESSING_FAILURE,

@@ -7,6 +7,7 @@ import type { Index } from '../../ports/index.ts';
 import { DimseAssociation, type Rejection } from './association.ts';
 import { type CommitmentIndex, Commitments } from './commitments.ts';
 import type { DimseOptions } from './options.ts';
+import type { Transcoder } from './outgoing.ts';
 import { commitService } from './services/commit.ts';
 import { echoService } from './services/echo.ts';
 import { findService } from './services/find.ts';
@@ -40,6 +41,7 @@ export interface DimseModules {
   ingest: Ingest;
   index: Pick<Index, 'query'> & CommitmentIndex;
   serve: Pick<Serve, 'instances'>;
+  transcoder: Transcoder;
   log: Log;
 }
 
@@ -48,14 +50,14 @@ export interface DimseModules {
  * @throws DagpacsError `bad-setting` where the address cannot be listened on
  */
 export async function startDimse(options: DimseOptions, modules: DimseModules): Promise<DimseListener> {
-  const { log, index, ingest, serve } = modules;
+  const { log, index, ingest, serve, transcoder } = modules;
   const commitments = new Commitments(options, index, log);
   const list = [
     echoService,
     storeService(ingest, log),
     findService(options, index, log),
-    getService({ index, serve }, log),
-    moveService(options, { index, serve }, log),
+    getService({ index, serve, transcoder }, log),
+    moveService(options, { index, serve, transcoder }, log),
     commitService(options, commitments),
   ];
   const services = new Map<number, Service>(list.map((service) => [service.field, service]));

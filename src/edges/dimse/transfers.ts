@@ -2,14 +2,14 @@ import type { Serve } from '../../flows/serve/served.ts';
 import type { Transfer, TransferProgress } from '../../flows/serve/transfer.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
+import type { Transcoder } from './outgoing.ts';
 import type { Peer } from './peers.ts';
 import { type SendOptions, sendInstances } from './sender.ts';
 
 /** Transfers to the peers that are named; a reader that is slow gets fewer of the steps, and always the last. */
 export function createTransfer(
   options: SendOptions & { peers?: readonly Peer[] },
-  serve: Pick<Serve, 'instances'>,
-  log: Log,
+  { serve, transcoder, log }: { serve: Pick<Serve, 'instances'>; transcoder: Transcoder; log: Log },
 ): Transfer {
   return (aeTitle, scope, signal) => {
     const to = options.peers?.find((peer) => peer.aeTitle === aeTitle);
@@ -28,7 +28,10 @@ export function createTransfer(
         wake();
       };
       let ended = false;
-      const sending = sendInstances({ to: to as Peer, instances, signal, onProgress }, options, log).finally(() => {
+      const sending = sendInstances({ to: to as Peer, instances, signal, onProgress }, options, {
+        transcoder,
+        log,
+      }).finally(() => {
         ended = true;
         wake();
       });

@@ -19,6 +19,7 @@ const STATUS: Record<ErrorCode, number> = {
   undecodable: 406,
   'invalid-parameter': 400,
   'not-found': 404,
+  withheld: 410,
   'not-anchored': 404,
   pushback: 503,
   'block-missing': 503,
@@ -41,12 +42,15 @@ const TITLE: Record<number, string> = {
   406: 'Not Acceptable',
   408: 'Request Timeout',
   409: 'Conflict',
+  410: 'Gone',
+  412: 'Precondition Failed',
   413: 'Content Too Large',
   414: 'URI Too Long',
   415: 'Unsupported Media Type',
   416: 'Range Not Satisfiable',
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
+  501: 'Not Implemented',
   503: 'Service Unavailable',
 };
 

@@ -1,5 +1,6 @@
 import type { Ingest } from '../../flows/ingest/received.ts';
 import type { CustodyView } from '../../flows/serve/custody.ts';
+import type { Gateway } from '../../flows/serve/gateway.ts';
 import type { Render } from '../../flows/serve/rendered.ts';
 import type { Serve } from '../../flows/serve/served.ts';
 import type { Transcode } from '../../flows/serve/transcoded.ts';
@@ -17,6 +18,7 @@ export interface HttpModules {
   render: Render;
   index: Pick<Index, 'query'>;
   custody: CustodyView;
+  gateway: Gateway;
   transfer: Transfer;
   log: Log;
   /** True once all listeners are up, and until the bridge stops. */

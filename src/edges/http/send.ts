@@ -69,6 +69,16 @@ export async function sendSingle(reply: FastifyReply, log: Log, part: OutgoingPa
   return sendPieces(reply, log, [{ text: '', size: end - start, bytes: () => part.bytes(start, end) }]);
 }
 
+/** Sends bytes, in chunks where `size` is undefined; the headers that describe them are set already. */
+export function sendBody(
+  reply: FastifyReply,
+  log: Log,
+  size: number | undefined,
+  bytes: () => AsyncIterable<Uint8Array>,
+): Promise<FastifyReply> {
+  return sendPieces(reply, log, [{ text: '', size, bytes }]);
+}
+
 /** Sends chunks that are in memory already. */
 export function sendChunks(reply: FastifyReply, log: Log, chunks: readonly Uint8Array[]): Promise<FastifyReply> {
   const pieces = chunks.map((chunk): Piece => {
@@ -81,6 +91,11 @@ export function sendChunks(reply: FastifyReply, log: Log, chunks: readonly Uint8
     };
   });
   return sendPieces(reply, log, pieces);
+}
+
+/** Sends a body whose length nobody knows before its end. */
+export function sendStream(reply: FastifyReply, log: Log, body: AsyncIterable<Uint8Array>): Promise<FastifyReply> {
+  return sendPieces(reply, log, [{ text: '', size: undefined, bytes: () => body }]);
 }
 
 /**

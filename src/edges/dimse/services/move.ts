@@ -15,6 +15,7 @@ export interface MoveOptions extends SendOptions {
 
 /** Query/Retrieve Service Class as SCP of C-MOVE (PS3.4 C.4.2), to destinations that are configured. */
 export function moveService(options: MoveOptions, modules: RetrievalModules, log: Log): Service {
+  const { transcoder } = modules;
   return {
     field: C_MOVE_RQ,
     async perform(operation) {
@@ -31,7 +32,10 @@ export function moveService(options: MoveOptions, modules: RetrievalModules, log
           failed: number;
           warning: number;
         }) => (subOperations.remaining > 0 ? operation.respond({ status: PENDING, subOperations }) : undefined);
-        const progress = await sendInstances({ to, instances, signal, originator, onProgress }, options, log);
+        const progress = await sendInstances({ to, instances, signal, originator, onProgress }, options, {
+          transcoder,
+          log,
+        });
         return finalResponse(progress, operation);
       } catch (error) {
         return refusal(error);

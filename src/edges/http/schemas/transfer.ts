@@ -19,7 +19,14 @@ export const send = defineOperation({
   path: '/dimse/{aeTitle}/send',
   summary: 'Send a study, series or instance by C-STORE',
   description: 'To an application entity of DAGPACS_AE_PEERS. Closing the connection ends the sending.',
-  params: z.object({ aeTitle: z.string().min(1).max(16).describe('AE title of the receiver') }),
+  params: z.object({
+    aeTitle: z
+      .string()
+      .min(1)
+      .max(16)
+      .describe('AE title of the receiver')
+      .meta({ examples: ['WORKSTATION'] }),
+  }),
   query: z.strictObject({
     StudyInstanceUID: uid,
     SeriesInstanceUID: uid.optional(),
