@@ -76,7 +76,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   const blocks = await openPackStore({ directory: join(dataDir, 'blocks'), ...blockStoreDefaults, log });
   undo.push(() => blocks.close());
   const vault = await openFileVault({ directory: join(dataDir, 'vault') });
-  const index = openIndex({ dataDir, log });
+  const index = openIndex({ dataDir, log, keys: config.DAGPACS_QIDO_INDEX });
   undo.push(() => index.close());
   const caughtUp = await catchUp({ blocks, vault, index, log });
   if (caughtUp.nodes > 0) log.info('index-caught-up', caughtUp);

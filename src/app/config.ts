@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { pathOf } from '../dicom/query-parameters.ts';
 import { DagpacsError } from '../kernel/errors.ts';
 
 const port = z.coerce.number().int().min(0).max(65535);
@@ -91,6 +92,17 @@ export const settings = {
     'origins that may call from a browser, separated by commas; `*` for any',
   ),
   DAGPACS_QIDO_MAX: setting(count(1), '10000', 'results that one query answer may have'),
+  DAGPACS_QIDO_INDEX: setting(
+    z.string().transform((list, context) => {
+      const names = list.split(',').map((name) => name.trim());
+      const paths = names.map((name) => pathOf(name));
+      if (!paths.includes(undefined)) return paths as string[];
+      context.addIssue('must be keywords or tags of PS3.6, or paths of them through sequences, separated by commas');
+      return z.NEVER;
+    }),
+    'RequestAttributesSequence.ScheduledProcedureStepID,RequestAttributesSequence.RequestedProcedureID,InstitutionName',
+    'attributes that are indexed beside those of [docs/conformance.md](docs/conformance.md): keywords, tags or paths through sequences, separated by commas; a change reads all stored headers once',
+  ),
   DAGPACS_MAX_INSTANCE_BYTES: setting(count(1), String(16 * 1024 ** 3), 'bytes an instance may have'),
   DAGPACS_CONFLICT_POLICY: setting(
     z.enum(['new-version', 'conflict', 'first-wins']),

@@ -71,7 +71,7 @@ async function run(config: Config, car: string | undefined, undo: (() => unknown
   const blocks = await openPackStore({ directory: join(dataDir, 'blocks'), ...blockStoreDefaults, log });
   undo.push(() => blocks.close());
   const vault = await openFileVault({ directory: join(dataDir, 'vault') });
-  const index = openIndex({ dataDir, log });
+  const index = openIndex({ dataDir, log, keys: config.DAGPACS_QIDO_INDEX });
   undo.push(() => index.close());
   await untilConnected(ledger, CHAIN_MS);
 

@@ -111,8 +111,11 @@ export interface Index {
   headers(studyInstanceUID: string, seriesInstanceUID?: string): (InstanceUIDs & { header: Uint8Array })[];
   /** A number that changes whenever the answer of {@link headers} would. 0 where there is nothing. */
   revision(studyInstanceUID: string, seriesInstanceUID?: string): number;
-  /** JSON texts of DICOM JSON objects; RetrieveURL is `retrieve:/studies/…`. `more`: results were cut by the limit. */
-  query(query: Query): { rows: string[]; more: boolean };
+  /**
+   * JSON texts of DICOM JSON objects, read while they are gone through; RetrieveURL is `retrieve:/studies/…`. `more`:
+   * results were cut by the limit. @throws DagpacsError `invalid-parameter`
+   */
+  query(query: Query): { rows: Iterable<string>; more: boolean };
 
   /** The oldest versions that are in no batch, at most `max`. */
   pending(max: number): Pending;

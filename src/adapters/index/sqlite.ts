@@ -2,7 +2,10 @@ import type { Index } from '../../ports/index.ts';
 import { Additions } from './additions.ts';
 import { BatchTable, batchReads } from './batches.ts';
 import { Checkpoints } from './checkpoints.ts';
+import { Conditions } from './conditions.ts';
 import { openDatabase } from './database.ts';
+import { openKeyValues } from './key-values.ts';
+import { COLUMN_KEYS } from './keys.ts';
 import { type IndexOptions, indexDefaults } from './options.ts';
 import { runQuery } from './query.ts';
 import { WriteQueue } from './queue.ts';
@@ -15,8 +18,10 @@ import { versionReads } from './versions.ts';
  */
 export function openIndex(options: IndexOptions): Index {
   const { path, writer, reader } = openDatabase(options);
+  const keyValues = openKeyValues(writer, options.keys ?? [], options.log);
+  const conditions = new Conditions(new Map([...keyValues.keys, ...COLUMN_KEYS]));
   const state = new StateRow(writer);
-  const additions = new Additions(writer, state);
+  const additions = new Additions(writer, state, keyValues);
   const batches = new BatchTable(writer, state);
   const checkpoints = new Checkpoints(
     path,
@@ -56,7 +61,7 @@ export function openIndex(options: IndexOptions): Index {
         state.moveTo(next);
       }),
 
-    query: (query) => runQuery(reader, query),
+    query: (query) => runQuery(reader, conditions, query),
 
     addTransaction: (id, transaction) => queue.now(() => batches.addTransaction(id, transaction), true),
     setAnchored: (id, anchored) => queue.now(() => batches.setAnchored(id, anchored)),

@@ -80,6 +80,11 @@ export function sendChunks(reply: FastifyReply, log: Log, chunks: readonly Uint8
   return sendPieces(reply, log, pieces);
 }
 
+/** Sends a body whose length nobody knows before its end. */
+export function sendStream(reply: FastifyReply, log: Log, body: AsyncIterable<Uint8Array>): Promise<FastifyReply> {
+  return sendPieces(reply, log, [{ text: '', size: undefined, bytes: () => body }]);
+}
+
 /**
  * Writes to the response itself, with its length where it is known: no stream in between. The first bytes are asked for
  * before the header goes out, so that an error in them still gets its status; one that comes later can only cut the

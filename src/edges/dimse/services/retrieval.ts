@@ -58,7 +58,7 @@ function scopesOf({ dataset, level }: Identifier, values: string[], { index }: R
     offset: 0,
     fuzzy: false,
   };
-  return index.query(query).rows.map((row) => {
+  return Array.from(index.query(query).rows, (row) => {
     const found = JSON.parse(row) as DicomJson;
     const [studyInstanceUID = ''] = valuesOf(found['0020000D']);
     const [seriesInstanceUID = ''] = valuesOf(found['0020000E']);

@@ -32,6 +32,12 @@ export const negotiation = z.object({
     .meta({ examples: ['utf-8'] }),
 });
 const one = z.union([z.string(), z.array(z.string())]);
+const flag = (description: string) =>
+  z
+    .enum(['true', 'false'], 'true or false')
+    .optional()
+    .describe(description)
+    .meta({ examples: ['true'] });
 
 /** Parameters of every search; the ones beside these are attributes to match (PS3.18 §8.3.4). */
 export const searchQuery = z.looseObject({
@@ -51,13 +57,24 @@ export const searchQuery = z.looseObject({
   fuzzymatching: z
     .enum(['true', 'false'], 'true or false')
     .default('false')
-    .describe('match person names by the beginnings of their words too'),
+    .describe(
+      'match person names too where each word that is asked for begins a word of the name, in any order, in any component ' +
+        'and group, regardless of case and accents',
+    ),
+  emptyvaluematching: flag('attributes without a value are matched by `""`; this is always so'),
+  multiplevaluematching: flag('several values of an attribute match any of them; this is always so'),
   includefield: one
     .optional()
     .describe(
       'attributes to give back beside the usual ones: keywords or tags, separated by commas or repeated, or `all`',
     )
     .meta({ examples: ['StudyDescription,00081030'] }),
+  orderby: one
+    .optional()
+    .describe(
+      'indexed attributes that results are ordered by, separated by commas or repeated; a hyphen before one: descending',
+    )
+    .meta({ examples: ['-StudyDate,PatientName'] }),
   ...negotiation.shape,
 });
 
@@ -156,6 +173,7 @@ function read<Params extends z.ZodObject>(id: string, path: string, summary: str
   });
 }
 
+export const searchPatients = search('searchPatients', '/dicom-web/patients', 'Search patients', none);
 export const searchStudies = search('searchStudies', '/dicom-web/studies', 'Search studies', none);
 export const searchSeries = search('searchSeries', '/dicom-web/series', 'Search series', none);
 export const searchInstances = search('searchInstances', '/dicom-web/instances', 'Search instances', none);
