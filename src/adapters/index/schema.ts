@@ -128,6 +128,9 @@ CREATE TABLE batch_studies (batch INTEGER NOT NULL, place INTEGER NOT NULL, refe
   PRIMARY KEY (batch, place)) WITHOUT ROWID;
 CREATE TABLE study_batches (study INTEGER NOT NULL, sequence INTEGER NOT NULL, batch INTEGER NOT NULL, count INTEGER NOT NULL,
   PRIMARY KEY (study, sequence, batch)) WITHOUT ROWID;
+CREATE TABLE confirmations (batch INTEGER NOT NULL, node TEXT NOT NULL, at TEXT NOT NULL,
+  PRIMARY KEY (batch, node)) WITHOUT ROWID;
+CREATE INDEX confirmations_node ON confirmations (node);
 CREATE TABLE transactions (id INTEGER PRIMARY KEY, batch INTEGER NOT NULL, nonce INTEGER NOT NULL, hash TEXT NOT NULL,
   raw TEXT NOT NULL, UNIQUE (batch, hash));
 

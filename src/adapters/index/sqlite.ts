@@ -3,6 +3,7 @@ import { Additions } from './additions.ts';
 import { BatchTable, batchReads } from './batches.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { Conditions } from './conditions.ts';
+import { ConfirmationTable, confirmationReads } from './confirmations.ts';
 import { openDatabase } from './database.ts';
 import { openKeyValues } from './key-values.ts';
 import { COLUMN_KEYS } from './keys.ts';
@@ -23,6 +24,7 @@ export function openIndex(options: IndexOptions): Index {
   const state = new StateRow(writer);
   const additions = new Additions(writer, state, keyValues);
   const batches = new BatchTable(writer, state);
+  const confirmations = new ConfirmationTable(writer, batches);
   const checkpoints = new Checkpoints(
     path,
     writer,
@@ -46,6 +48,7 @@ export function openIndex(options: IndexOptions): Index {
   return {
     ...versionReads(reader),
     ...batchReads(reader),
+    ...confirmationReads(reader),
 
     cursor() {
       const { pack, offset } = readState(reader);
@@ -70,7 +73,9 @@ export function openIndex(options: IndexOptions): Index {
         for (const { id, anchored } of changes) batches.setAnchored(id, anchored);
       }),
     setFinal: (id, at) => queue.now(() => batches.setFinal(id, at)),
-    setReplicated: (id, at) => queue.now(() => batches.setReplicated(id, at)),
+    confirm: (id, confirmation, copies) => queue.now(() => confirmations.confirm(id, confirmation, copies)),
+    withdraw: (ids, node, copies) => queue.now(() => confirmations.withdraw(ids, node, copies)),
+    setCopies: (copies) => queue.now(() => confirmations.setCopies(copies)),
 
     counts() {
       const { studies, series, instances, versions, replicated, anchored, final } = readState(reader);

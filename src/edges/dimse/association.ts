@@ -2,10 +2,10 @@ import type { Socket } from 'node:net';
 import dimse from 'dcmjs-dimse';
 import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '../../dicom/meta.ts';
 import type { Log } from '../../kernel/log.ts';
-import { readAssociateRequest } from './associate-rq.ts';
+import { type ProposedContext, readAssociateRequest } from './associate-rq.ts';
 import { Exchange } from './exchange.ts';
 import { withExtendedNegotiation } from './extended-negotiation.ts';
-import { type AnsweredContext, answerContext } from './negotiation.ts';
+import { type AnsweredContext, answerContext, type ServiceName } from './negotiation.ts';
 import type { DimseOptions } from './options.ts';
 import * as pdu from './pdu.ts';
 import { policyFor } from './peers.ts';
@@ -182,7 +182,7 @@ export class DimseAssociation extends dimse.Scp {
       this.#end();
       return;
     }
-    const answers = request.contexts.map((proposed) => answerContext(proposed, policy.services));
+    const answers = request.contexts.map((proposed, i) => this.#answer(proposed, i, policy.services));
     this.association = this.#describe(callingAE, calledAE, answers);
     this.#state = 'established';
     this.#socket.setTimeout(this.#options.idleTimeoutMs);
@@ -206,6 +206,14 @@ export class DimseAssociation extends dimse.Scp {
     this.sendAssociationAccept();
     const { length } = answers;
     this.#modules.log.info('association-accepted', { peer: this.#peer, contexts: length, accepted: accepted.size });
+  }
+
+  /** Contexts beyond the limit are refused without a reason (PS3.8 §9.3.3.2). */
+  #answer(proposed: ProposedContext, i: number, services: ReadonlySet<ServiceName> | undefined): AnsweredContext {
+    const { id, abstractSyntax } = proposed;
+    if (i >= this.#options.maxContexts) return { id, abstractSyntax, transferSyntax: '', result: 2 };
+    const { stores } = this.#options;
+    return answerContext(proposed, { ...(services && { services }), ...(stores && { stores }) });
   }
 
   /** The association in the library's terms, from which it writes the A-ASSOCIATE-AC. */

@@ -11,6 +11,7 @@ import { drain } from './plugins/request-body.ts';
 import { addCapabilityRoutes } from './routes/capabilities.ts';
 import { addCustodyRoutes } from './routes/custody.ts';
 import { addDocsRoutes } from './routes/docs.ts';
+import { addGatewayRoutes } from './routes/gateway.ts';
 import { addMetadataRoutes } from './routes/metadata.ts';
 import { addRenderRoutes } from './routes/render.ts';
 import { addRetrieveRoutes } from './routes/retrieve.ts';
@@ -35,7 +36,7 @@ export interface HttpListener {
 }
 
 /**
- * Starts the HTTP edge: DICOMweb under `/dicom-web`, custody under `/custody`, health under `/health`.
+ * Starts the HTTP edge: DICOMweb under `/dicom-web`, custody under `/custody`, blocks under `/ipfs`, health under `/health`.
  * @throws the error of `listen` where the address cannot be had
  */
 export async function startHttp(options: HttpOptions, modules: HttpModules): Promise<HttpListener> {
@@ -123,6 +124,7 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   addMetadataRoutes(app, context);
   addRenderRoutes(app, context);
   addCustodyRoutes(app, context);
+  addGatewayRoutes(app, context);
   addTransferRoutes(app, context);
   await app.register((scope) => addStoreRoutes(scope, context));
   refuseOtherMethods(app);

@@ -72,8 +72,10 @@ async function additionOf(
   const node = decodeInstanceNode(bytes);
   const entry = await openInstanceEntry(secretsOf(await keys.find(node.study)), node, blocks);
   // A node may be whole whose object is not, where a disk filled up between them: it was never answered with success.
+  // What was dropped here because the swarm holds it had been whole before.
+  const allHere = !blocks.thinned();
   for await (const block of walkObject(node.object, blocks)) {
-    if (block.cid.code !== DAG_PB) await blocks.read(block.cid, 0, 0);
+    if (allHere && block.cid.code !== DAG_PB) await blocks.read(block.cid, 0, 0);
   }
   const dataset = JSON.parse(zstdDecompressSync(entry.header).toString()) as DicomJson;
   return { ...entry, dataset, node: cid, object: node.object, wrappedKey: node.key, next };

@@ -68,7 +68,9 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
       },
     },
     custody: memoryCustody(stored),
+    gateway: { holds: () => false, block: nothingHeld, car: nothingHeld },
     log: { info: record, warn: record, error: record },
+    echo: refuse,
     transfer: () => {
       throw new DagpacsError('not-found', 'There is no such application entity');
     },
@@ -82,6 +84,9 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
 
 const refuse = async () => {
   throw new DagpacsError('undecodable', 'There are no codecs');
+};
+const nothingHeld = async () => {
+  throw new DagpacsError('not-found', 'There are no blocks');
 };
 const nothingElse: Transcode = {
   instanceSyntaxes: () => [],
@@ -222,6 +227,7 @@ function memoryCustody(stored: Stored[]): CustodyView {
     count: 1,
     closedAt: '2024-01-01T00:00:00.000Z',
     replicatedAt: null,
+    confirmations: [],
     finalAt: null,
     transactions: [],
     anchor: null,
@@ -233,7 +239,15 @@ function memoryCustody(stored: Stored[]): CustodyView {
         stages: { stored: stored.length, replicated: 0, anchored: 0, final: 0 },
         outbox: { pending: stored.length, limit: 1000, oldest: null, problem: null },
         chain: { state: 'unreachable', reason: 'no node answers' },
-        swarm: { state: 'off', peers: 0 },
+        swarm: {
+          state: 'off',
+          peers: 0,
+          nodes: [],
+          copies: 1,
+          waiting: 0,
+          problem: null,
+          reads: { fetched: 0, repaired: 0, failed: 0 },
+        },
         disk: { packs: 1, blocks: 2, bytes: 3, free: 4 },
       };
     },

@@ -13,6 +13,15 @@ const count = z.int().min(0);
 const stage = z.enum(['stored', 'replicated', 'anchored', 'final']);
 
 const block = z.object({ number: count, hash: hex, time });
+const nodeState = {
+  state: z.enum(['off', 'starting', 'connected', 'unreachable']),
+  node: z.string().exactOptional().describe('peer identity'),
+  peers: count,
+  reason: z.string().exactOptional(),
+};
+const confirmations = z
+  .array(z.object({ node: z.string().describe('peer identity'), at: time }))
+  .describe('the nodes that hold it pinned');
 const statusSchema = z.object({
   counts: z.object({ studies: count, series: count, instances: count, versions: count }),
   stages: z.record(stage, count).describe('versions per furthest stage'),
@@ -34,10 +43,21 @@ const statusSchema = z.object({
     url: z.string().exactOptional().describe("JSON-RPC of the bridge's own chain"),
   }),
   swarm: z.object({
-    state: z.enum(['off', 'starting', 'connected', 'unreachable']),
-    node: z.string().exactOptional(),
-    peers: count,
-    reason: z.string().exactOptional(),
+    ...nodeState,
+    nodes: z.array(
+      z.object({
+        name: z.string().describe('its address, or `child`'),
+        ...nodeState,
+        since: time.exactOptional(),
+        problem: z.string().exactOptional().describe('what failed last, until something succeeds'),
+      }),
+    ),
+    copies: count.describe('nodes that must hold an instance pinned for it to be replicated'),
+    waiting: count.describe('versions that are not replicated'),
+    problem: z.string().nullable().describe('why batches cannot be replicated that no node is to blame for'),
+    reads: z
+      .object({ fetched: count, repaired: count, failed: count })
+      .describe('blocks that could not be read here as they should be, since the start: missing, damaged, lost'),
   }),
   disk: z.object({ packs: count, blocks: count, bytes: count, free: count }),
 }) satisfies z.ZodType<CustodyStatus>;
@@ -60,6 +80,7 @@ const versionSchema = z.object({
   receivedFrom: z.string(),
   stage,
   stages: z.record(stage, time.nullable()),
+  confirmations,
   anchor: anchored
     .extend({ batch: z.string(), record: z.string(), merkleRoot: z.string(), leafIndex: count })
     .exactOptional(),
@@ -79,6 +100,7 @@ const batchSchema = z.object({
   count,
   closedAt: time,
   replicatedAt: time.nullable(),
+  confirmations,
   finalAt: time.nullable(),
   transactions: z.array(z.string()),
   anchor: anchored.extend({ blockHash: z.string() }).nullable(),
