@@ -10,11 +10,19 @@ import { type Answer, none, type Operation, problemSchema } from './schemas/oper
 import * as render from './schemas/render.ts';
 import * as service from './schemas/service.ts';
 import * as transfer from './schemas/transfer.ts';
+import * as wadoUri from './schemas/wado-uri.ts';
 
 /** Every operation of the API, in the order of the document. */
-export const operations: readonly Operation[] = [dicomWeb, render, transfer, custody, gateway, service, docs].flatMap(
-  (module) => Object.values(module).filter(isOperation),
-);
+export const operations: readonly Operation[] = [
+  dicomWeb,
+  render,
+  wadoUri,
+  transfer,
+  custody,
+  gateway,
+  service,
+  docs,
+].flatMap((module) => Object.values(module).filter(isOperation));
 
 function isOperation(value: unknown): value is Operation {
   return typeof value === 'object' && value !== null && 'answers' in value && 'path' in value;
