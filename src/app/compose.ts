@@ -11,7 +11,7 @@ import type { SwarmOptions } from '../adapters/swarm/options.ts';
 import { openSwarm } from '../adapters/swarm/swarm.ts';
 import { openFileVault } from '../adapters/vault/file-vault.ts';
 import { type DimseListener, startDimse } from '../edges/dimse/listener.ts';
-import { createTransfer } from '../edges/dimse/transfers.ts';
+import { createEcho, createTransfer } from '../edges/dimse/transfers.ts';
 import { type HttpOptions, httpDefaults } from '../edges/http/options.ts';
 import { type HttpListener, startHttp } from '../edges/http/server.ts';
 import { type Outbox, startOutbox } from '../flows/anchor/outbox.ts';
@@ -20,6 +20,7 @@ import { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { createIngest } from '../flows/ingest/ingest.ts';
 import { mendFromSwarm } from '../flows/objects/mending.ts';
 import { createCustodyView } from '../flows/serve/custody-view.ts';
+import { createGateway } from '../flows/serve/gateway.ts';
 import { createRender } from '../flows/serve/render.ts';
 import { createServe } from '../flows/serve/serve.ts';
 import { createTranscode } from '../flows/serve/transcode.ts';
@@ -144,6 +145,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
 
   const forDimse = dimseOptions(config);
   const transfer = createTransfer(forDimse, { serve, transcoder: transcode, log });
+  const echo = createEcho(forDimse, log);
   const dimse = await listening(
     'DAGPACS_DIMSE_PORT',
     startDimse(forDimse, { ingest, index, serve, transcoder: transcode, log }),
@@ -151,7 +153,19 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   undo.push(() => dimse.close());
   const http = await listening(
     'DAGPACS_HTTP_PORT',
-    startHttp(httpOptions(config), { ingest, serve, transcode, render, index, custody, transfer, log, ready }),
+    startHttp(httpOptions(config), {
+      ingest,
+      serve,
+      transcode,
+      render,
+      index,
+      custody,
+      gateway: createGateway({ blocks }),
+      transfer,
+      echo,
+      log,
+      ready,
+    }),
   );
   return { http, dimse, outbox, commits, blocks, index, ledger, swarm, codecs, eviction, release };
 }
@@ -177,6 +191,7 @@ function httpOptions(config: Config): HttpOptions {
     corsOrigins: config.DAGPACS_CORS_ORIGINS.split(',')
       .map((origin) => origin.trim())
       .filter((origin) => origin !== ''),
+    gateway: config.DAGPACS_GATEWAY,
     maxResults: config.DAGPACS_QIDO_MAX,
     ...(config.DAGPACS_PUBLIC_URL === '' ? {} : { publicUrl: config.DAGPACS_PUBLIC_URL.replace(/\/+$/, '') }),
   };

@@ -1,3 +1,4 @@
+import { encode } from '@ipld/dag-cbor';
 import { DagpacsError } from '../kernel/errors.ts';
 import { type Cid, cidFromDigest, DAG_CBOR, DAG_PB, RAW } from './cid.ts';
 
@@ -22,6 +23,14 @@ const MAX_BLOCK = 2 * 1024 * 1024;
 /** The first bytes of every pack; do not change them. */
 export function carHeader(): Buffer {
   return HEADER;
+}
+
+/** The first bytes of a CARv1 file with these roots. */
+export function carHeaderOf(roots: readonly Cid[]): Buffer {
+  const header = encode({ roots, version: 1 });
+  const length = Buffer.allocUnsafe(varintSize(header.length));
+  writeVarint(length, header.length);
+  return Buffer.concat([length, header]);
 }
 
 /** What stands before a block of `length` bytes: the section's length and the CID. */

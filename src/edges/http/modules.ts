@@ -1,9 +1,10 @@
 import type { Ingest } from '../../flows/ingest/received.ts';
 import type { CustodyView } from '../../flows/serve/custody.ts';
+import type { Gateway } from '../../flows/serve/gateway.ts';
 import type { Render } from '../../flows/serve/rendered.ts';
 import type { Serve } from '../../flows/serve/served.ts';
 import type { Transcode } from '../../flows/serve/transcoded.ts';
-import type { Transfer } from '../../flows/serve/transfer.ts';
+import type { Echo, Transfer } from '../../flows/serve/transfer.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Index } from '../../ports/index.ts';
 import type { HttpOptions } from './options.ts';
@@ -17,7 +18,9 @@ export interface HttpModules {
   render: Render;
   index: Pick<Index, 'query'>;
   custody: CustodyView;
+  gateway: Gateway;
   transfer: Transfer;
+  echo: Echo;
   log: Log;
   /** True once all listeners are up, and until the bridge stops. */
   ready: () => boolean;

@@ -3,13 +3,16 @@ import type { Operation } from './schemas/operation.ts';
 
 const WORDS: Record<number, [name: string, description: string]> = {
   400: ['BadRequest', 'A parameter, header or body breaks its rule, which is named'],
-  403: ['Forbidden', 'A web page of an origin that is not allowed'],
+  403: ['Forbidden', 'A web page of an origin that is not allowed; a block for a client beyond this machine'],
   404: ['NotFound', 'Nothing is held under these UIDs, or not yet'],
   406: ['NotAcceptable', 'Nothing that Accept allows can be given; `available` lists what can'],
+  410: ['Gone', 'It is held, but is nothing that is given out'],
+  412: ['PreconditionFailed', 'Not on this machine, and nothing else was wanted'],
   413: ['TooLarge', 'More than a setting allows'],
   415: ['UnsupportedMediaType', 'The body is of a media type that is not taken'],
   416: ['RangeNotSatisfiable', 'The range begins after the last byte'],
   500: ['InternalError', 'Stored bytes are damaged or cannot be read, or there is a fault of the bridge'],
+  501: ['NotImplemented', 'The path ends within a block, at no link'],
   502: ['PeerUnavailable', 'The DICOM node cannot be reached, or refuses the association'],
   503: ['Unavailable', 'Overload, or what is needed is away: try again after Retry-After'],
 };
@@ -28,6 +31,7 @@ function kindsOf({ method, tag, params, body, headers }: Operation): number[] {
   if (Object.keys(params.shape).length > 0) statuses.push(404);
   if (body) statuses.push(413, 415);
   if (headers && 'Range' in headers) statuses.push(416);
+  if (tag === 'IPFS') statuses.push(403, 410, 412, 501);
   if (tag === 'DIMSE') statuses.push(502);
   return statuses;
 }

@@ -5,15 +5,24 @@ import { CAPABILITIES_TYPES, DICOM_WEB } from './schemas/capabilities.ts';
 import * as custody from './schemas/custody.ts';
 import * as dicomWeb from './schemas/dicom-web.ts';
 import * as docs from './schemas/docs.ts';
+import * as gateway from './schemas/gateway.ts';
 import { type Answer, none, type Operation, problemSchema } from './schemas/operation.ts';
 import * as render from './schemas/render.ts';
 import * as service from './schemas/service.ts';
 import * as transfer from './schemas/transfer.ts';
+import * as wadoUri from './schemas/wado-uri.ts';
 
 /** Every operation of the API, in the order of the document. */
-export const operations: readonly Operation[] = [dicomWeb, render, transfer, custody, service, docs].flatMap((module) =>
-  Object.values(module).filter(isOperation),
-);
+export const operations: readonly Operation[] = [
+  dicomWeb,
+  render,
+  wadoUri,
+  transfer,
+  custody,
+  gateway,
+  service,
+  docs,
+].flatMap((module) => Object.values(module).filter(isOperation));
 
 function isOperation(value: unknown): value is Operation {
   return typeof value === 'object' && value !== null && 'answers' in value && 'path' in value;
@@ -23,6 +32,7 @@ const TAGS: Record<Operation['tag'], string> = {
   DICOMweb: 'Store, search, retrieve and render (PS3.18)',
   DIMSE: 'Sending to DICOM nodes',
   Custody: 'Versions, stages, anchors and receipts: UIDs, but no patient data',
+  IPFS: 'Sealed blocks and records by CID: the trustless gateway',
   Health: 'For load balancers and orchestrators',
   About: 'What this is, and this document',
 };

@@ -11,6 +11,7 @@ import { drain } from './plugins/request-body.ts';
 import { addCapabilityRoutes } from './routes/capabilities.ts';
 import { addCustodyRoutes } from './routes/custody.ts';
 import { addDocsRoutes } from './routes/docs.ts';
+import { addGatewayRoutes } from './routes/gateway.ts';
 import { addMetadataRoutes } from './routes/metadata.ts';
 import { addRenderRoutes } from './routes/render.ts';
 import { addRetrieveRoutes } from './routes/retrieve.ts';
@@ -19,6 +20,7 @@ import { addSearchRoutes } from './routes/search.ts';
 import { addServiceRoutes } from './routes/service.ts';
 import { addStoreRoutes } from './routes/store.ts';
 import { addTransferRoutes } from './routes/transfer.ts';
+import { addWadoUriRoute } from './routes/wado-uri.ts';
 
 /** Bytes of a request's header, URL included. */
 const MAX_HEADER = 32 * 1024;
@@ -35,7 +37,7 @@ export interface HttpListener {
 }
 
 /**
- * Starts the HTTP edge: DICOMweb under `/dicom-web`, custody under `/custody`, health under `/health`.
+ * Starts the HTTP edge: DICOMweb under `/dicom-web`, custody under `/custody`, blocks under `/ipfs`, health under `/health`.
  * @throws the error of `listen` where the address cannot be had
  */
 export async function startHttp(options: HttpOptions, modules: HttpModules): Promise<HttpListener> {
@@ -122,7 +124,9 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   addRetrieveRoutes(app, context);
   addMetadataRoutes(app, context);
   addRenderRoutes(app, context);
+  addWadoUriRoute(app, context);
   addCustodyRoutes(app, context);
+  addGatewayRoutes(app, context);
   addTransferRoutes(app, context);
   await app.register((scope) => addStoreRoutes(scope, context));
   refuseOtherMethods(app);

@@ -68,7 +68,9 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
       },
     },
     custody: memoryCustody(stored),
+    gateway: { holds: () => false, block: nothingHeld, car: nothingHeld },
     log: { info: record, warn: record, error: record },
+    echo: refuse,
     transfer: () => {
       throw new DagpacsError('not-found', 'There is no such application entity');
     },
@@ -82,6 +84,9 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
 
 const refuse = async () => {
   throw new DagpacsError('undecodable', 'There are no codecs');
+};
+const nothingHeld = async () => {
+  throw new DagpacsError('not-found', 'There are no blocks');
 };
 const nothingElse: Transcode = {
   instanceSyntaxes: () => [],
@@ -232,7 +237,7 @@ function memoryCustody(stored: Stored[]): CustodyView {
       return {
         counts: { studies: 1, series: 1, instances: stored.length, versions: stored.length },
         stages: { stored: stored.length, replicated: 0, anchored: 0, final: 0 },
-        outbox: { pending: stored.length, limit: 1000, oldest: null, problem: null },
+        outbox: { pending: stored.length, waiting: stored.length, limit: 1000, oldest: null, problem: null },
         chain: { state: 'unreachable', reason: 'no node answers' },
         swarm: {
           state: 'off',
