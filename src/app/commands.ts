@@ -3,6 +3,7 @@ const USAGE = `Usage: dagpacs COMMAND
   serve      run the bridge until it is told to stop
   send AE STUDY [SERIES [INSTANCE]]
              have the bridge that runs send by C-STORE to a peer of DAGPACS_AE_PEERS; UIDs
+  echo AE    have the bridge that runs verify a peer of DAGPACS_AE_PEERS by C-ECHO
   verify     check a receipt, and a file against it, with nothing but a node of the chain
   doctor     look at all that the bridge needs, and say what to do
   chain      print our account, or deploy the contract on a chain
@@ -22,6 +23,10 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
     const { sendCommand } = await import('./send-command.ts');
     return async (args) =>
       args.length < 2 || args.length > 4 ? usage('send takes an AE title and one to three UIDs') : sendCommand(args);
+  },
+  echo: async () => {
+    const { echoCommand } = await import('./echo-command.ts');
+    return async (args) => (args.length === 1 ? echoCommand(args) : usage('echo takes one AE title'));
   },
   verify: async () => (await import('./verify-command.ts')).verifyCommand,
   doctor: async () => (await import('./doctor-command.ts')).doctorCommand,

@@ -12,7 +12,7 @@ import type { SwarmOptions } from '../adapters/swarm/options.ts';
 import { openSwarm } from '../adapters/swarm/swarm.ts';
 import { openFileVault } from '../adapters/vault/file-vault.ts';
 import { type DimseListener, startDimse } from '../edges/dimse/listener.ts';
-import { createTransfer } from '../edges/dimse/transfers.ts';
+import { createEcho, createTransfer } from '../edges/dimse/transfers.ts';
 import { type HttpOptions, httpDefaults } from '../edges/http/options.ts';
 import { type HttpListener, startHttp } from '../edges/http/server.ts';
 import { type Outbox, startOutbox } from '../flows/anchor/outbox.ts';
@@ -148,6 +148,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
 
   const forDimse = dimseOptions(config);
   const transfer = createTransfer(forDimse, { serve, transcoder: transcode, log });
+  const echo = createEcho(forDimse, log);
   const dimse = await listening(
     'DAGPACS_DIMSE_PORT',
     startDimse(forDimse, { ingest, index, serve, transcoder: transcode, log }),
@@ -165,6 +166,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       archive: studyArchive(dataDir, { blocks, index, vault, commits, onStored: () => outbox.notify() }),
       gateway: createGateway({ blocks }),
       transfer,
+      echo,
       log,
       ready,
     }),

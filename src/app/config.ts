@@ -25,7 +25,7 @@ export const settings = {
   DAGPACS_DIMSE_HOST: setting(
     z.string().min(1),
     '127.0.0.1',
-    'address of the DIMSE listener; beyond loopback only with `DAGPACS_AE_PEERS`',
+    'address of the DIMSE listener; beyond loopback only with `DAGPACS_AE_PEERS`, or with client certificates, with which alone the port without TLS stays on loopback',
   ),
   DAGPACS_DIMSE_PORT: setting(port, '11112', 'port of the DIMSE listener; 0 takes a free one'),
   DAGPACS_AE_TITLE: setting(
@@ -43,8 +43,25 @@ export const settings = {
     'off',
     '`on`: refuse associations that call another AE title than ours',
   ),
+  DAGPACS_DIMSE_SOP_CLASSES: setting(
+    z
+      .string()
+      .regex(/^$|^(standard|[0-9.]+)( *, *(standard|[0-9.]+))*$/, 'must be `standard` or UIDs, separated by commas'),
+    '',
+    'storage SOP classes that are taken: UIDs and `standard` (all of DICOM), separated by commas; unset: private ones too',
+  ),
   DAGPACS_DIMSE_MAX_ASSOCIATIONS: setting(count(1), '64', 'associations at one time'),
   DAGPACS_DIMSE_MAX_PER_PEER: setting(count(1), '64', 'associations at one time of one AE title at one address'),
+  DAGPACS_DIMSE_MAX_PENDING: setting(
+    count(1),
+    '64',
+    'connections that have not asked for an association yet; one more drops the one that has waited longest',
+  ),
+  DAGPACS_DIMSE_MAX_CONTEXTS: setting(
+    count(1).max(128),
+    '128',
+    'presentation contexts of one association; those beyond it are refused',
+  ),
   DAGPACS_DIMSE_MAX_PDU: setting(count(4096).max(1 << 24), '131072', 'longest P-DATA-TF that peers may send, in bytes'),
   DAGPACS_DIMSE_ARTIM_MS: setting(
     count(1),
@@ -54,6 +71,12 @@ export const settings = {
   DAGPACS_DIMSE_IDLE_MS: setting(count(1), '60000', 'milliseconds of silence after which an association is aborted'),
   DAGPACS_DIMSE_TIMEOUT_MS: setting(count(1), '60000', 'milliseconds that a peer may take to answer a request of ours'),
   DAGPACS_DIMSE_SEND_ASSOCIATIONS: setting(count(1), '2', 'associations at one time to one destination'),
+  DAGPACS_DIMSE_SEND_RETRIES: setting(
+    count(0),
+    '2',
+    'how often an instance is sent again after its association was lost, or its receiver has no room',
+  ),
+  DAGPACS_DIMSE_SEND_BACKOFF_MS: setting(count(1), '500', 'milliseconds before the first of these; doubled for each'),
   DAGPACS_DIMSE_TLS_CERT: setting(
     z.string(),
     '',
@@ -210,13 +233,24 @@ export function readConfig(environment: NodeJS.ProcessEnv = environmentWithFile(
     const rule = 'is not a setting of DagPACS; README.md has the list';
     throw new DagpacsError('bad-setting', `${name}: ${rule}`, { attribute: name, rule });
   }
-  if (!isLoopback(config.DAGPACS_DIMSE_HOST as string) && config.DAGPACS_AE_PEERS === '') {
-    const rule = 'must be a loopback address unless DAGPACS_AE_PEERS says who may call';
-    throw new DagpacsError('bad-setting', `DAGPACS_DIMSE_HOST: ${rule}`, { attribute: 'DAGPACS_DIMSE_HOST', rule });
-  }
+  checkDimse(config as Config);
   checkCopies(config as Config);
   config.DAGPACS_DATA_DIR = resolve(config.DAGPACS_DATA_DIR as string);
   return config as Config;
+}
+
+/** Beyond loopback nobody is served who is not known, by the AE policy or by a certificate. */
+function checkDimse(config: Config): void {
+  const certificates = config.DAGPACS_DIMSE_TLS_CLIENT_AUTH === 'on';
+  const wrong = (attribute: keyof Config, rule: string): DagpacsError =>
+    new DagpacsError('bad-setting', `${attribute}: ${rule}`, { attribute, rule });
+  if (certificates && (config.DAGPACS_DIMSE_TLS_CERT === '' || config.DAGPACS_DIMSE_TLS_CA === '')) {
+    // By the well-known authorities anybody has a certificate.
+    throw wrong('DAGPACS_DIMSE_TLS_CLIENT_AUTH', 'needs DAGPACS_DIMSE_TLS_CERT, and DAGPACS_DIMSE_TLS_CA for callers');
+  }
+  if (isLoopback(config.DAGPACS_DIMSE_HOST) || config.DAGPACS_AE_PEERS !== '' || certificates) return;
+  const rule = 'must be a loopback address unless DAGPACS_AE_PEERS or DAGPACS_DIMSE_TLS_CLIENT_AUTH says who may call';
+  throw wrong('DAGPACS_DIMSE_HOST', rule);
 }
 
 /** The Kubo APIs of the setting. */
@@ -241,6 +275,6 @@ function environmentWithFile(): NodeJS.ProcessEnv {
   return process.env;
 }
 
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }

@@ -81,7 +81,7 @@ function announce(path: string, config: Config, { http, dimse }: Bridge): void {
     dimse: {
       ...dimse.address,
       aeTitle: config.DAGPACS_AE_TITLE,
-      ...(dimse.tlsAddress && { tlsPort: dimse.tlsAddress.port }),
+      ...(dimse.tlsAddress && { tlsHost: dimse.tlsAddress.host, tlsPort: dimse.tlsAddress.port }),
     },
   };
   writeFileSync(path, `${JSON.stringify(announcement, null, 2)}\n`, { mode: 0o600 });

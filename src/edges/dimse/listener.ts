@@ -54,7 +54,7 @@ export async function startDimse(options: DimseOptions, modules: DimseModules): 
   const commitments = new Commitments(options, index, log);
   const list = [
     echoService,
-    storeService(ingest, log),
+    storeService(options, ingest, log),
     findService(options, index, log),
     getService({ index, serve, transcoder }, log),
     moveService(options, { index, serve, transcoder }, log),
@@ -106,10 +106,10 @@ export async function startDimse(options: DimseOptions, modules: DimseModules): 
     });
     servers.push(server);
   }
-  const ports = [options.port, options.tls?.port ?? 0];
+  const wanted: Address[] = [options, { host: options.host, port: 0, ...options.tls }];
   const addresses: Address[] = [];
   try {
-    for (const [i, server] of servers.entries()) addresses.push(await listen(server, options.host, ports[i] ?? 0));
+    for (const [i, server] of servers.entries()) addresses.push(await listen(server, wanted[i] as Address));
   } catch (error) {
     for (const server of servers) server.close();
     await commitments.stop();
@@ -139,7 +139,7 @@ export async function startDimse(options: DimseOptions, modules: DimseModules): 
 }
 
 /** @throws DagpacsError `bad-setting` */
-function listen(server: Server, host: string, port: number): Promise<Address> {
+function listen(server: Server, { host, port }: Address): Promise<Address> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const rule = `must be free to listen on (${error.code})`;

@@ -51,6 +51,7 @@ const TITLE: Record<number, string> = {
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
   501: 'Not Implemented',
+  502: 'Bad Gateway',
   503: 'Service Unavailable',
 };
 
@@ -105,9 +106,9 @@ export function problemOf(error: unknown): Problem {
 export class NotAcceptable extends DagpacsError {
   readonly available: string[];
 
-  constructor(available: string[]) {
+  constructor(available: string[], attribute = 'Accept') {
     const rule = `one of: ${available.join(', ')}`;
-    super('not-acceptable', `Nothing that Accept allows can be given; ask for ${rule}`, { attribute: 'Accept', rule });
+    super('not-acceptable', `Nothing that ${attribute} allows can be given; ask for ${rule}`, { attribute, rule });
     this.available = available;
   }
 }

@@ -4,7 +4,7 @@ import type { Gateway } from '../../flows/serve/gateway.ts';
 import type { Render } from '../../flows/serve/rendered.ts';
 import type { Serve } from '../../flows/serve/served.ts';
 import type { Transcode } from '../../flows/serve/transcoded.ts';
-import type { Transfer } from '../../flows/serve/transfer.ts';
+import type { Echo, Transfer } from '../../flows/serve/transfer.ts';
 import type { StudyCar } from '../../flows/upkeep/car-export.ts';
 import type { CarImport } from '../../flows/upkeep/car-import.ts';
 import type { Log } from '../../kernel/log.ts';
@@ -31,6 +31,7 @@ export interface HttpModules {
   gateway: Gateway;
   archive: StudyArchive;
   transfer: Transfer;
+  echo: Echo;
   log: Log;
   /** True once all listeners are up, and until the bridge stops. */
   ready: () => boolean;

@@ -11,11 +11,13 @@ import { type Answer, none, type Operation, problemSchema } from './schemas/oper
 import * as render from './schemas/render.ts';
 import * as service from './schemas/service.ts';
 import * as transfer from './schemas/transfer.ts';
+import * as wadoUri from './schemas/wado-uri.ts';
 
 /** Every operation of the API, in the order of the document. */
 export const operations: readonly Operation[] = [
   dicomWeb,
   render,
+  wadoUri,
   transfer,
   custody,
   archive,

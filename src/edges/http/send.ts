@@ -17,6 +17,18 @@ export interface OutgoingPart {
   bytes(start?: number, end?: number): AsyncIterable<Uint8Array>;
 }
 
+/** A resource that was made already. */
+export function inMemory(form: Representation, location: string, bytes: Uint8Array): OutgoingPart {
+  return {
+    form,
+    location,
+    size: bytes.length,
+    async *bytes(start = 0, end = bytes.length) {
+      yield bytes.subarray(start, end);
+    },
+  };
+}
+
 /** Text, then bytes: what a body is made of. */
 interface Piece {
   /** ASCII. */

@@ -21,6 +21,7 @@ import { addSearchRoutes } from './routes/search.ts';
 import { addServiceRoutes } from './routes/service.ts';
 import { addStoreRoutes } from './routes/store.ts';
 import { addTransferRoutes } from './routes/transfer.ts';
+import { addWadoUriRoute } from './routes/wado-uri.ts';
 
 /** Bytes of a request's header, URL included. */
 const MAX_HEADER = 32 * 1024;
@@ -124,6 +125,7 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   addRetrieveRoutes(app, context);
   addMetadataRoutes(app, context);
   addRenderRoutes(app, context);
+  addWadoUriRoute(app, context);
   addCustodyRoutes(app, context);
   addArchiveRoutes(app, context);
   addGatewayRoutes(app, context);

@@ -41,7 +41,7 @@ export function createTranscode({ source, codecs }: TranscodeModules): Transcode
   function make(opened: OpenedInstance, image: StoredImage, number: number, transferSyntaxUID: string) {
     const key = `${opened.version.node} ${number} ${transferSyntaxUID}`;
     return cache.get(key, async () => {
-      const frame = await image.frame(number);
+      const frame = await image.frame(number, codecs.memory);
       return transferSyntaxUID === EXPLICIT_VR_LITTLE_ENDIAN
         ? codecs.decode(frame)
         : codecs.transcode(frame, transferSyntaxUID);

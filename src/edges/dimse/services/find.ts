@@ -38,7 +38,7 @@ export function findService({ aeTitle }: FindOptions, index: Pick<Index, 'query'
       const [relational = 0, combined = 0, fuzzy = 0] = operation.context.extended ?? [];
       let responses = 0;
       try {
-        const identifier = await readIdentifier(operation, relational === 1);
+        const identifier = await readIdentifier(operation, 'find', relational === 1);
         const keyed = parseQueryKeys(identifier.level, identifier.dataset, {
           combined: combined === 1,
           fuzzy: fuzzy === 1,

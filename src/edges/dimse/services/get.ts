@@ -15,7 +15,7 @@ export function getService(modules: RetrievalModules, log: Log): Service {
     field: C_GET_RQ,
     async perform(operation) {
       try {
-        const identifier = await readIdentifier(operation, operation.context.extended?.[0] === 1);
+        const identifier = await readIdentifier(operation, 'get', operation.context.extended?.[0] === 1);
         const instances = instancesOf(identifier, modules);
         const contexts = [...operation.contexts.values()].filter(({ roles }) => roles?.scp);
         const progress = startProgress(instances.length);

@@ -21,7 +21,7 @@ export function moveService(options: MoveOptions, modules: RetrievalModules, log
     async perform(operation) {
       const { command, callingAE, context, signal } = operation;
       try {
-        const identifier = await readIdentifier(operation, context.extended?.[0] === 1);
+        const identifier = await readIdentifier(operation, 'move', context.extended?.[0] === 1);
         const to = options.peers?.find(({ aeTitle }) => aeTitle === command.moveDestination);
         if (!to) throw new Refusal(UNKNOWN_DESTINATION, 'MoveDestination: must be an AE title that is configured');
         const instances = instancesOf(identifier, modules);

@@ -4,7 +4,7 @@ import { type Answer, defineOperation, none } from './operation.ts';
 
 const UID_RULE = 'a UID of digits and dots, at most 64 characters (PS3.5 §9.1)';
 export const uid = z
-  .string()
+  .string(UID_RULE)
   .regex(/^[\d.]{1,64}$/, UID_RULE)
   .refine(isUsableUID, UID_RULE)
   .meta({ examples: ['1.2.826.0.1.3680043.8.498.1'] });
