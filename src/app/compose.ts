@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { forgetReceived } from '../adapters/blocks/car-file.ts';
 import { lockDirectory } from '../adapters/blocks/lock.ts';
 import { blockStoreDefaults } from '../adapters/blocks/options.ts';
 import { openPackStore } from '../adapters/blocks/pack-store.ts';
@@ -35,6 +36,7 @@ import type { Hex, Ledger } from '../ports/ledger.ts';
 import type { Swarm } from '../ports/swarm.ts';
 import { type Config, copiesOf, kuboApis } from './config.ts';
 import { dimseOptions } from './dimse-options.ts';
+import { incomingDirectory, studyArchive } from './study-archive.ts';
 
 /** A pack is at least a leaf. */
 const MIN_PACK_BYTES = 1 << 20;
@@ -76,6 +78,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   const dataDir = config.DAGPACS_DATA_DIR;
   const release = lockDirectory(dataDir);
   undo.push(release);
+  await forgetReceived(incomingDirectory(dataDir));
   const ledger = openLedger(ledgerOptions(config), log);
   undo.push(() => ledger.close());
   const swarm = openSwarm(swarmOptions(config, log));
@@ -160,6 +163,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       render,
       index,
       custody,
+      archive: studyArchive(dataDir, { blocks, index, vault, commits, onStored: () => outbox.notify() }),
       gateway: createGateway({ blocks }),
       transfer,
       echo,

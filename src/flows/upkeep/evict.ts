@@ -25,7 +25,7 @@ const SPAN = 4;
 /** Nodes that the index is asked for at once. */
 const GROUP = 500;
 const IDLE_MS = 1000;
-/** To look through the packs costs a second for each hundred of them. */
+/** Looking through all packs for nothing is not for every second. */
 const FRUITLESS_MS = 60_000;
 
 /**
