@@ -144,6 +144,7 @@ function httpOptions(config: Config): HttpOptions {
       .map((origin) => origin.trim())
       .filter((origin) => origin !== ''),
     maxResults: config.DAGPACS_QIDO_MAX,
+    storeMaxBytes: config.DAGPACS_STOW_MAX_BYTES,
     ...(config.DAGPACS_PUBLIC_URL === '' ? {} : { publicUrl: config.DAGPACS_PUBLIC_URL.replace(/\/+$/, '') }),
   };
 }

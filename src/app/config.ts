@@ -92,6 +92,11 @@ export const settings = {
   ),
   DAGPACS_QIDO_MAX: setting(count(1), '10000', 'results that one query answer may have'),
   DAGPACS_MAX_INSTANCE_BYTES: setting(count(1), String(16 * 1024 ** 3), 'bytes an instance may have'),
+  DAGPACS_STOW_MAX_BYTES: setting(
+    count(1),
+    String(64 * 1024 ** 3),
+    'bytes that the body of one STOW request may have, after decompression; more is refused with 413',
+  ),
   DAGPACS_CONFLICT_POLICY: setting(
     z.enum(['new-version', 'conflict', 'first-wins']),
     'new-version',

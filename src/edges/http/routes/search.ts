@@ -1,11 +1,13 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
+import type { DicomJson } from '../../../dicom/model.ts';
 import type { QueryLevel } from '../../../dicom/query.ts';
 import { parseQueryParameters } from '../../../dicom/query-parameters.ts';
 import type { RouteContext } from '../modules.ts';
-import { acceptedBy, negotiateJson } from '../negotiate.ts';
+import { acceptedBy, negotiateModel } from '../negotiate.ts';
 import * as schemas from '../schemas/dicom-web.ts';
 import type { Operation } from '../schemas/operation.ts';
+import { sendModels } from '../send.ts';
 import { addRoute } from './route.ts';
 
 /** How the index writes a URL whose base it does not know; quotes inside of values are escaped, so nothing else looks so. */
@@ -14,14 +16,14 @@ const WARNING = '299 dagpacs "There are additional results that can be requested
 
 /** QIDO-RS (PS3.18 §10.6). No match is 200 with an empty array, which every client reads; 204 some do not. */
 export function addSearchRoutes(app: FastifyInstance, context: RouteContext): void {
-  const { index, base, options } = context;
+  const { index, base, options, log } = context;
 
   function add<Params extends z.ZodObject>(
     operation: Operation<Params, typeof schemas.searchQuery>,
     level: QueryLevel,
   ) {
     addRoute(app, operation, ({ params, query, request, reply }) => {
-      const type = negotiateJson(acceptedBy(request, query));
+      const { multipart, type } = negotiateModel(acceptedBy(request, query));
       const { limit, offset, fuzzymatching, includefield } = query;
       const scope = params as { studyInstanceUID?: string; seriesInstanceUID?: string };
       const search = {
@@ -35,7 +37,14 @@ export function addSearchRoutes(app: FastifyInstance, context: RouteContext): vo
         parseQueryParameters(search, attributesOf(request), includefield === undefined ? [] : [includefield].flat()),
       );
       if (more) reply.header('warning', WARNING);
-      const body = `[${rows.join(',')}]`.replaceAll(RELATIVE, () => `"Value":["${base(request)}/dicom-web/`);
+      const absolute = (text: string) => text.replaceAll(RELATIVE, () => `"Value":["${base(request)}/dicom-web/`);
+      if (multipart)
+        return sendModels(
+          reply,
+          log,
+          rows.map((row) => () => JSON.parse(absolute(row)) as DicomJson),
+        );
+      const body = absolute(`[${rows.join(',')}]`);
       // Bytes, not text: to text fastify adds a charset, which the media type has none of.
       return reply.type(type).send(Buffer.from(body));
     });
