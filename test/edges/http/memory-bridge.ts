@@ -238,7 +238,7 @@ function memoryCustody(stored: Stored[]): CustodyView {
       return {
         counts: { studies: 1, series: 1, instances: stored.length, versions: stored.length },
         stages: { stored: stored.length, replicated: 0, anchored: 0, final: 0 },
-        outbox: { pending: stored.length, limit: 1000, oldest: null, problem: null },
+        outbox: { pending: stored.length, waiting: stored.length, limit: 1000, oldest: null, problem: null },
         chain: { state: 'unreachable', reason: 'no node answers' },
         swarm: {
           state: 'off',
