@@ -161,7 +161,6 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       transcode,
       render,
       fileSet,
-      fileSet,
       index,
       custody,
       gateway: createGateway({ blocks }),
