@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { forgetReceived } from '../adapters/blocks/car-file.ts';
 import { lockDirectory } from '../adapters/blocks/lock.ts';
 import { blockStoreDefaults } from '../adapters/blocks/options.ts';
 import { openPackStore } from '../adapters/blocks/pack-store.ts';
@@ -36,6 +37,7 @@ import type { Hex, Ledger } from '../ports/ledger.ts';
 import type { Swarm } from '../ports/swarm.ts';
 import { type Config, copiesOf, kuboApis } from './config.ts';
 import { dimseOptions } from './dimse-options.ts';
+import { incomingDirectory, studyArchive } from './study-archive.ts';
 
 /** A pack is at least a leaf. */
 const MIN_PACK_BYTES = 1 << 20;
@@ -77,6 +79,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   const dataDir = config.DAGPACS_DATA_DIR;
   const release = lockDirectory(dataDir);
   undo.push(release);
+  await forgetReceived(incomingDirectory(dataDir));
   const ledger = openLedger(ledgerOptions(config), log);
   undo.push(() => ledger.close());
   const swarm = openSwarm(swarmOptions(config, log));
@@ -163,6 +166,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       fileSet,
       index,
       custody,
+      archive: studyArchive(dataDir, { blocks, index, vault, commits, onStored: () => outbox.notify() }),
       gateway: createGateway({ blocks }),
       transfer,
       echo,

@@ -165,12 +165,12 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
       if (matchesCid(cid, bytes)) return bytes;
       throw new DagpacsError('block-damaged', 'a block is damaged');
     },
-    restore: (cid, bytes) =>
+    restore: (cid, bytes, only) =>
       exclusive(() =>
         attempt('restore a block', async () => {
           if (await restoreInPlace(cid, bytes)) return;
           await writer.append(cid, [bytes]);
-          if (cid.code === RAW) locations.noteFetched(cid);
+          if (cid.code === RAW && only === undefined) locations.noteFetched(cid);
         }),
       ),
     async closedPacks() {

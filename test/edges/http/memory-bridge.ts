@@ -69,6 +69,7 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
       },
     },
     custody: memoryCustody(stored),
+    archive: { exportStudy: nothingHeld, importCar: noCar },
     gateway: { holds: () => false, block: nothingHeld, car: nothingHeld },
     log: { info: record, warn: record, error: record },
     echo: refuse,
@@ -89,6 +90,10 @@ const refuse = async () => {
 const nothingHeld = async () => {
   throw new DagpacsError('not-found', 'There are no blocks');
 };
+// biome-ignore lint/correctness/useYield: it refuses before the first report.
+async function* noCar(): AsyncGenerator<never> {
+  throw new DagpacsError('invalid-parameter', 'That is no CAR');
+}
 const nothingElse: Transcode = {
   instanceSyntaxes: () => [],
   datasetSyntaxes: () => [],
