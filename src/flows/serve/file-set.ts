@@ -1,4 +1,3 @@
-import { setImmediate as turn } from 'node:timers/promises';
 import { DicomdirWriter } from '../../dicom/dicomdir.ts';
 import type { InstanceSource, Scope, Serve } from './served.ts';
 import { headerOf } from './stored-image.ts';
@@ -46,7 +45,7 @@ export function createFileSet({ serve, source }: FileSetModules): MakeFileSet {
       directory.add({ ...instance, fileID, header });
       const modified = new Date(instance.receivedAt);
       files.push({ fileID, size: instance.size, modified, bytes: () => instance.bytes() });
-      if (files.length % STRIDE === 0) await turn();
+      if (files.length % STRIDE === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     const dicomdir = directory.end(uid);
     const modified = new Date(files.reduce((latest, file) => Math.max(latest, file.modified.getTime()), 0));
