@@ -45,7 +45,8 @@ async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<voi
   const steps: [part: string, step: () => Promise<unknown>][] = [
     ['listeners', () => Promise.all(draining)],
     ['commits', () => bridge.commits.idle()],
-    ['outbox', () => bridge.outbox.stop()],
+    ['outbox', () => stopOutbox(bridge, config.DAGPACS_DRAIN_MS)],
+    ['eviction', () => bridge.eviction.stop()],
     ['codecs', () => bridge.codecs.close()],
     ['chain', () => bridge.ledger.close()],
     ['swarm', () => bridge.swarm.close()],
@@ -62,6 +63,16 @@ async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<voi
   }
 }
 
+/** A node that hangs must not hold up the end: what it was being sent goes on after the next start. */
+async function stopOutbox({ outbox, swarm }: Bridge, withinMs: number): Promise<void> {
+  const stopped = outbox.stop();
+  const patience = new AbortController();
+  await Promise.race([stopped, sleep(withinMs, undefined, { signal: patience.signal }).catch(() => undefined)]);
+  patience.abort();
+  await swarm.close();
+  await stopped;
+}
+
 /** For scripts: where this bridge listens, while it does. */
 function announce(path: string, config: Config, { http, dimse }: Bridge): void {
   const announcement = {
@@ -70,7 +81,7 @@ function announce(path: string, config: Config, { http, dimse }: Bridge): void {
     dimse: {
       ...dimse.address,
       aeTitle: config.DAGPACS_AE_TITLE,
-      ...(dimse.tlsAddress && { tlsPort: dimse.tlsAddress.port }),
+      ...(dimse.tlsAddress && { tlsHost: dimse.tlsAddress.host, tlsPort: dimse.tlsAddress.port }),
     },
   };
   writeFileSync(path, `${JSON.stringify(announcement, null, 2)}\n`, { mode: 0o600 });
@@ -107,8 +118,9 @@ async function introduce(config: Config, { http, dimse, ledger, swarm }: Bridge)
   return `${lines.join('\n')}\n`;
 }
 
-function describeSwarm({ state, node, peers, reason }: Awaited<ReturnType<Bridge['swarm']['status']>>): string {
-  if (state === 'connected') return `Kubo ${node}, ${peers} peers`;
+function describeSwarm({ state, node, peers, reason, nodes }: Awaited<ReturnType<Bridge['swarm']['status']>>): string {
+  const others = nodes.length > 1 ? ` of ${nodes.length} nodes` : '';
+  if (state === 'connected') return `Kubo ${node}${others}, ${peers} peers`;
   const words = reason ? `${state}: ${reason}` : state;
   return state === 'off' ? `${words}; blocks stay on this machine` : `${words}; blocks wait`;
 }

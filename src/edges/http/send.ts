@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { FastifyReply } from 'fastify';
 import { contentTypeOf, type Representation } from '../../dicom/accept.ts';
 import type { DicomJson } from '../../dicom/model.ts';
@@ -19,6 +20,18 @@ export interface OutgoingPart {
   bytes(start?: number, end?: number): AsyncIterable<Uint8Array>;
 }
 
+/** A resource that was made already. */
+export function inMemory(form: Representation, location: string, bytes: Uint8Array): OutgoingPart {
+  return {
+    form,
+    location,
+    size: bytes.length,
+    async *bytes(start = 0, end = bytes.length) {
+      yield bytes.subarray(start, end);
+    },
+  };
+}
+
 /** Text, then bytes: what a body is made of. */
 interface Piece {
   /** ASCII. */
@@ -29,6 +42,9 @@ interface Piece {
 
 /** Bytes that may wait in the socket's queue before the source is left to wait. */
 const HIGH_WATER = 1024 * 1024;
+
+/** Bytes that are gathered for one write: what one read of a sealed object gives. */
+const WRITE_SIZE = 1024 * 1024;
 
 /** Sends parts as `multipart/related` (PS3.18 §8.6.1.2) with a random boundary. Resolves when the body is handed over or the client is gone. */
 export async function sendMultipart(
@@ -74,16 +90,34 @@ function describe(reply: FastifyReply, { form, location }: OutgoingPart): void {
   if (location !== undefined) reply.header('content-location', location);
 }
 
-/** Sends data sets as Native DICOM Models, a part each (PS3.18 §8.7.3.2), made one after the other; 204 where there are none. */
-export function sendModels(reply: FastifyReply, log: Log, datasets: readonly (() => DicomJson)[]): unknown {
-  if (datasets.length === 0) return reply.code(204).send();
-  const parts = datasets.map((dataset): OutgoingPart => {
-    async function* bytes() {
-      yield Buffer.from(nativeModelOf(dataset()));
+/**
+ * Sends data sets as Native DICOM Models, a part each (PS3.18 §8.7.3.2), made one after the other and at the turn of everybody
+ * else; 204 where there are none.
+ */
+export function sendModels(reply: FastifyReply, log: Log, datasets: Iterable<DicomJson>): unknown {
+  const iterator = datasets[Symbol.iterator]();
+  const first = iterator.next();
+  if (first.done) return reply.code(204).send();
+  const boundary = randomBytes(18).toString('hex');
+  async function* parts() {
+    for (let next: IteratorResult<DicomJson> = first; !next.done; next = iterator.next()) {
+      yield Buffer.from(`--${boundary}\r\nContent-Type: application/dicom+xml\r\n\r\n${nativeModelOf(next.value)}\r\n`);
+      await turn();
     }
-    return { form: { multipart: true, type: 'application/dicom+xml' }, size: undefined, bytes };
-  });
-  return sendMultipart(reply, log, parts);
+    yield Buffer.from(`--${boundary}--\r\n`);
+  }
+  reply.header('content-type', `multipart/related; type="application/dicom+xml"; boundary=${boundary}`);
+  return sendBody(reply, log, undefined, parts);
+}
+
+/** Sends bytes, in chunks where `size` is undefined; the headers that describe them are set already. */
+export function sendBody(
+  reply: FastifyReply,
+  log: Log,
+  size: number | undefined,
+  bytes: () => AsyncIterable<Uint8Array>,
+): Promise<FastifyReply> {
+  return sendPieces(reply, log, [{ text: '', size, bytes }]);
 }
 
 /** Sends chunks that are in memory already. */
@@ -98,6 +132,16 @@ export function sendChunks(reply: FastifyReply, log: Log, chunks: readonly Uint8
     };
   });
   return sendPieces(reply, log, pieces);
+}
+
+/** Sends a body as it is made; `size` where it is known before its end. */
+export function sendStream(
+  reply: FastifyReply,
+  log: Log,
+  body: AsyncIterable<Uint8Array>,
+  size?: number,
+): Promise<FastifyReply> {
+  return sendPieces(reply, log, [{ text: '', size, bytes: () => body }]);
 }
 
 /**
@@ -171,25 +215,27 @@ async function writePiece(
   let left = piece.size ?? Number.POSITIVE_INFINITY;
   let next = await opened?.first;
   start?.();
-  // Text and first chunk leave in one write. One uncork too many would keep back all that comes after it (in chunks).
+  // Text and chunks leave in few writes: each costs the kernel's way through TCP and wakes the client.
   raw.cork();
-  let corked = true;
   if (piece.text !== '') raw.write(piece.text, 'latin1');
   while (next !== undefined && !next.done) {
     const chunk: Uint8Array = next.value;
     left -= chunk.length;
     if (left < 0) throw new Error('a source gave more bytes than it announced');
     raw.write(chunk);
-    if (corked) raw.uncork();
-    corked = false;
-    if (raw.writableLength > HIGH_WATER) await drained(raw);
+    if (raw.writableLength >= WRITE_SIZE) {
+      raw.uncork();
+      if (raw.writableLength > HIGH_WATER) await drained(raw);
+      raw.cork();
+    }
     if (raw.destroyed) {
       await opened?.source.return?.();
       return false;
     }
     next = await opened?.source.next();
   }
-  if (corked) raw.uncork();
+  raw.uncork();
+  if (raw.writableLength > HIGH_WATER) await drained(raw);
   if (piece.size !== undefined && left > 0) throw new Error('a source gave fewer bytes than it announced');
   return !raw.destroyed;
 }
