@@ -21,6 +21,7 @@ import { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { createIngest } from '../flows/ingest/ingest.ts';
 import { mendFromSwarm } from '../flows/objects/mending.ts';
 import { createCustodyView } from '../flows/serve/custody-view.ts';
+import { createFileSet } from '../flows/serve/file-set.ts';
 import { createGateway } from '../flows/serve/gateway.ts';
 import { createRender } from '../flows/serve/render.ts';
 import { createServe } from '../flows/serve/serve.ts';
@@ -132,6 +133,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   undo.push(() => codecs.close());
   const transcode = createTranscode({ source: serve, codecs });
   const render = createRender({ serve, source: serve, codecs });
+  const fileSet = createFileSet({ serve, source: serve });
   const custody = createCustodyView(
     { outboxMax: config.DAGPACS_OUTBOX_MAX, copies: copiesOf(config) },
     {
@@ -161,6 +163,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       serve,
       transcode,
       render,
+      fileSet,
       index,
       custody,
       archive: studyArchive(dataDir, { blocks, index, vault, commits, onStored: () => outbox.notify() }),
@@ -197,6 +200,7 @@ function httpOptions(config: Config): HttpOptions {
       .filter((origin) => origin !== ''),
     gateway: config.DAGPACS_GATEWAY,
     maxResults: config.DAGPACS_QIDO_MAX,
+    storeMaxBytes: config.DAGPACS_STOW_MAX_BYTES,
     ...(config.DAGPACS_PUBLIC_URL === '' ? {} : { publicUrl: config.DAGPACS_PUBLIC_URL.replace(/\/+$/, '') }),
   };
 }
