@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -165,6 +165,16 @@ test('the key is made once, for the owner’s eyes only', async (t) => {
   const file = join(directory, 'key');
   t.match(await readFile(file, 'latin1'), /^0x[0-9a-f]{64}\n$/);
   if (process.platform !== 'win32') t.equal((await stat(file)).mode & 0o777, 0o600);
+});
+
+test('a key that has anchored is not replaced by another', async (t) => {
+  const directory = await tempFolder(t);
+  const ledger = open(t, { directory });
+  await until(ledger, 'connected');
+  await ledger.close();
+  await rm(join(directory, 'key'));
+  t.match((await until(open(t, { directory }), 'mismatch')).reason, /key is gone/);
+  t.notOk((await readdir(directory)).includes('key'), 'so that it can be restored');
 });
 
 test('what is not a private key is refused without being repeated', async (t) => {
