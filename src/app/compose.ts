@@ -32,6 +32,7 @@ import type { Hex, Ledger } from '../ports/ledger.ts';
 import type { Swarm } from '../ports/swarm.ts';
 import type { Config } from './config.ts';
 import { dimseOptions } from './dimse-options.ts';
+import { ownProfile } from './profile.ts';
 
 /** The parts of a running bridge, for whoever starts and stops it. */
 export interface Bridge {
@@ -69,13 +70,14 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   const dataDir = config.DAGPACS_DATA_DIR;
   const release = lockDirectory(dataDir);
   undo.push(release);
-  const ledger = openLedger(ledgerOptions(config), log);
+  const vault = await openFileVault({ directory: join(dataDir, 'vault') });
+  const profile = await ownProfile(vault, config);
+  const ledger = openLedger({ ...ledgerOptions(config), profile: async () => profile }, log);
   undo.push(() => ledger.close());
   const swarm = openSwarm(swarmOptions(config, log));
   undo.push(() => swarm.close());
   const blocks = await openPackStore({ directory: join(dataDir, 'blocks'), ...blockStoreDefaults, log });
   undo.push(() => blocks.close());
-  const vault = await openFileVault({ directory: join(dataDir, 'vault') });
   const index = openIndex({ dataDir, log });
   undo.push(() => index.close());
   const caughtUp = await catchUp({ blocks, vault, index, log });
