@@ -14,6 +14,8 @@ export interface Running {
 
 /** How long the start-up lines wait for chain and swarm to say what they are; the bridge serves meanwhile. */
 const INTRODUCTION_MS = 3000;
+/** Milliseconds that a round of the outbox may take to end by itself. */
+const OUTBOX_MS = 3000;
 
 /**
  * Starts a bridge; resolves when it is ready and its chain and swarm were given a moment to come up.
@@ -45,7 +47,7 @@ async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<voi
   const steps: [part: string, step: () => Promise<unknown>][] = [
     ['listeners', () => Promise.all(draining)],
     ['commits', () => bridge.commits.idle()],
-    ['outbox', () => bridge.outbox.stop()],
+    ['outbox', () => stopOutbox(bridge)],
     ['codecs', () => bridge.codecs.close()],
     ['chain', () => bridge.ledger.close()],
     ['swarm', () => bridge.swarm.close()],
@@ -60,6 +62,12 @@ async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<voi
       log.error('part-not-stopped', { part, reason: (error as Error).message });
     }
   }
+}
+
+/** A node that hangs must not hold the stop up: what its answer was is asked after the next start. */
+async function stopOutbox({ outbox, ledger }: Bridge): Promise<void> {
+  const late = setTimeout(() => void ledger.close(), OUTBOX_MS);
+  await outbox.stop().finally(() => clearTimeout(late));
 }
 
 /** For scripts: where this bridge listens, while it does. */

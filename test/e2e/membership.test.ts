@@ -80,7 +80,6 @@ test('members come and go by votes, and whoever has gone anchors no more', { tim
     'nobody admits himself',
   );
   t.match(await one.dagpacs('consortium', 'propose-join', ...join2), { code: 0, stdout: /proposal 0 is carried out/ });
-  t.match(await one.dagpacs('consortium', 'propose-join', ...join2), { code: 1, stderr: /AlreadyMember/ });
   const join3 = [
     '--account',
     ACCOUNTS[2] ?? '',
@@ -124,21 +123,15 @@ test('members come and go by votes, and whoever has gone anchors no more', { tim
   await sleep(1500);
   t.equal(await rpc('eth_getTransactionCount', [ACCOUNTS[2], 'latest']), nonce, 'nothing is wasted on the chain');
   t.match(await three.dagpacs('consortium', 'resign'), { code: 1, stderr: /NotMember/ });
-  t.match(await three.dagpacs('consortium', 'update', '--new-key'), { code: 1, stderr: /is not a member/ });
 
   await one.dagpacs('consortium', 'propose-join', ...join3);
   t.match(await two.dagpacs('consortium', 'approve', '--proposal', '3'), { stdout: /3 is carried out/ });
   await untilStage(bridge.url, [kept], 'anchored');
   t.match(await three.dagpacs('consortium', 'resign'), { code: 0 }, 'while its bridge runs');
-  t.equal((await one.dagpacs('consortium', 'members')).stdout.trim().split('\n').length, 2);
 
   const wrong: [string[], RegExp][] = [
-    [['propose-join', '--account', '0x12', '--key', `x25519:${'1'.repeat(64)}`], /--account must be an address/],
     [['propose-join', '--account', join3[1] ?? '', '--key', 'x25519:12'], /--key must be/],
-    [['propose-join', ...join3.slice(0, 4), '--endpoint', 'ftp:x'], /--endpoint must be an http/],
-    [['approve', '--proposal', 'one'], /--proposal must be a number/],
     [['approve', '--account', join3[1] ?? ''], /approve does not take --account/],
-    [['vote'], /what is to be done/],
   ];
   for (const [args, reason] of wrong) {
     t.match(await one.dagpacs('consortium', ...args), { code: 2, stderr: reason }, args.join(' '));
