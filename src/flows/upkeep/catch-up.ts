@@ -73,7 +73,8 @@ async function additionOf(
   const entry = await openInstanceEntry(secretsOf(await keys.find(node.study)), node, blocks);
   // A node may be whole whose object is not, where a disk filled up between them: it was never answered with success.
   for await (const block of walkObject(node.object, blocks)) {
-    if (block.cid.code !== DAG_PB) await blocks.read(block.cid, 0, 0);
+    if (block.cid.code !== DAG_PB && !blocks.has(block.cid))
+      throw new DagpacsError('block-missing', 'a block of an instance is not in the local store');
   }
   const dataset = JSON.parse(zstdDecompressSync(entry.header).toString()) as DicomJson;
   return { ...entry, dataset, node: cid, object: node.object, wrappedKey: node.key, next };
