@@ -3,12 +3,14 @@ const USAGE = `Usage: dagpacs COMMAND
   serve      run the bridge until it is told to stop
   send AE STUDY [SERIES [INSTANCE]]
              have the bridge that runs send by C-STORE to a peer of DAGPACS_AE_PEERS; UIDs
+  echo AE    have the bridge that runs verify a peer of DAGPACS_AE_PEERS by C-ECHO
   verify     check a receipt, and a file against it, with nothing but a node of the chain
   doctor     look at all that the bridge needs, and say what to do
   chain      print our account, or deploy the contracts on a chain
   consortium who belongs to it; propose and approve who joins and who goes; change our key
   vault      back up the keys, or restore them
   rebuild    make a lost data directory anew from chain, blocks and keys
+  car        a study's sealed blocks as one file: out, or in again
   openapi    print the OpenAPI document
   help       print this
 `;
@@ -23,12 +25,17 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
     return async (args) =>
       args.length < 2 || args.length > 4 ? usage('send takes an AE title and one to three UIDs') : sendCommand(args);
   },
+  echo: async () => {
+    const { echoCommand } = await import('./echo-command.ts');
+    return async (args) => (args.length === 1 ? echoCommand(args) : usage('echo takes one AE title'));
+  },
   verify: async () => (await import('./verify-command.ts')).verifyCommand,
   doctor: async () => (await import('./doctor-command.ts')).doctorCommand,
   consortium: async () => (await import('./consortium-command.ts')).consortiumCommand,
   chain: async () => (await import('./chain-command.ts')).chainCommand,
   vault: async () => (await import('./vault-command.ts')).vaultCommand,
   rebuild: async () => (await import('./rebuild-command.ts')).rebuildCommand,
+  car: async () => (await import('./car-command.ts')).carCommand,
   openapi: async () => {
     const { openApiDocument } = await import('../edges/http/openapi.ts');
     return withoutArguments('openapi', () => print(`${JSON.stringify(openApiDocument(), null, 2)}\n`));

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { forgetReceived } from '../adapters/blocks/car-file.ts';
 import { lockDirectory } from '../adapters/blocks/lock.ts';
 import { blockStoreDefaults } from '../adapters/blocks/options.ts';
 import { openPackStore } from '../adapters/blocks/pack-store.ts';
@@ -11,18 +12,22 @@ import type { SwarmOptions } from '../adapters/swarm/options.ts';
 import { openSwarm } from '../adapters/swarm/swarm.ts';
 import { openFileVault } from '../adapters/vault/file-vault.ts';
 import { type DimseListener, startDimse } from '../edges/dimse/listener.ts';
-import { createTransfer } from '../edges/dimse/transfers.ts';
+import { createEcho, createTransfer } from '../edges/dimse/transfers.ts';
 import { type HttpOptions, httpDefaults } from '../edges/http/options.ts';
 import { type HttpListener, startHttp } from '../edges/http/server.ts';
 import { type Outbox, startOutbox } from '../flows/anchor/outbox.ts';
 import { createPushback } from '../flows/ingest/backlog.ts';
 import { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { createIngest } from '../flows/ingest/ingest.ts';
+import { mendFromSwarm } from '../flows/objects/mending.ts';
 import { createCustodyView } from '../flows/serve/custody-view.ts';
+import { createFileSet } from '../flows/serve/file-set.ts';
+import { createGateway } from '../flows/serve/gateway.ts';
 import { createRender } from '../flows/serve/render.ts';
 import { createServe } from '../flows/serve/serve.ts';
 import { createTranscode } from '../flows/serve/transcode.ts';
 import { catchUp } from '../flows/upkeep/catch-up.ts';
+import { type Eviction, startEviction } from '../flows/upkeep/evict.ts';
 import { DagpacsError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { BlockStore } from '../ports/blocks.ts';
@@ -30,9 +35,13 @@ import type { Codecs } from '../ports/codecs.ts';
 import type { Index } from '../ports/index.ts';
 import type { Hex, Ledger } from '../ports/ledger.ts';
 import type { Swarm } from '../ports/swarm.ts';
-import type { Config } from './config.ts';
+import { type Config, copiesOf, kuboApis } from './config.ts';
 import { dimseOptions } from './dimse-options.ts';
 import { ownProfile } from './profile.ts';
+import { incomingDirectory, studyArchive } from './study-archive.ts';
+
+/** A pack is at least a leaf. */
+const MIN_PACK_BYTES = 1 << 20;
 
 /** The parts of a running bridge, for whoever starts and stops it. */
 export interface Bridge {
@@ -45,6 +54,7 @@ export interface Bridge {
   ledger: Ledger;
   swarm: Swarm;
   codecs: Codecs;
+  eviction: Eviction;
   /** Gives the data directory back. */
   release(): void;
 }
@@ -70,23 +80,40 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   const dataDir = config.DAGPACS_DATA_DIR;
   const release = lockDirectory(dataDir);
   undo.push(release);
+  await forgetReceived(incomingDirectory(dataDir));
   const vault = await openFileVault({ directory: join(dataDir, 'vault') });
   const profile = await ownProfile(vault, config);
   const ledger = openLedger({ ...ledgerOptions(config), profile: async () => profile }, log);
   undo.push(() => ledger.close());
   const swarm = openSwarm(swarmOptions(config, log));
   undo.push(() => swarm.close());
-  const blocks = await openPackStore({ directory: join(dataDir, 'blocks'), ...blockStoreDefaults, log });
-  undo.push(() => blocks.close());
-  const index = openIndex({ dataDir, log });
+  const packs = await openPackStore({ ...blockOptions(config), log });
+  undo.push(() => packs.close());
+  const { blocks, counts: mended } = mendFromSwarm(packs, swarm, log);
+  const index = openIndex({ dataDir, log, keys: config.DAGPACS_QIDO_INDEX });
   undo.push(() => index.close());
   const caughtUp = await catchUp({ blocks, vault, index, log });
   if (caughtUp.nodes > 0) log.info('index-caught-up', caughtUp);
 
   const commits = new CommitQueue({ blocks, index, catchUp: () => catchUp({ blocks, vault, index, log }) });
+  const eviction = startEviction({ maxBytes: config.DAGPACS_BLOCK_CACHE_MAX }, { blocks, index, log });
+  undo.push(() => eviction.stop());
   const outbox = startOutbox(
-    { maxBatch: config.DAGPACS_ANCHOR_MAX_BATCH, maxAgeMs: config.DAGPACS_ANCHOR_MAX_AGE_MS },
-    { blocks, vault, index, ledger, swarm, commitRecord: (record, add) => commits.record(record, add), log },
+    {
+      maxBatch: config.DAGPACS_ANCHOR_MAX_BATCH,
+      maxAgeMs: config.DAGPACS_ANCHOR_MAX_AGE_MS,
+      copies: copiesOf(config),
+    },
+    {
+      blocks,
+      vault,
+      index,
+      ledger,
+      swarm,
+      commitRecord: (record, add) => commits.record(record, add),
+      onReplicated: () => eviction.notify(),
+      log,
+    },
   );
   undo.push(() => outbox.stop());
   const ingest = createIngest(
@@ -108,20 +135,48 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   undo.push(() => codecs.close());
   const transcode = createTranscode({ source: serve, codecs });
   const render = createRender({ serve, source: serve, codecs });
+  const fileSet = createFileSet({ serve, source: serve });
   const custody = createCustodyView(
-    { outboxMax: config.DAGPACS_OUTBOX_MAX },
-    { blocks, index, ledger, swarm, vault, problem: () => outbox.problem() },
+    { outboxMax: config.DAGPACS_OUTBOX_MAX, copies: copiesOf(config) },
+    {
+      blocks,
+      index,
+      ledger,
+      swarm,
+      vault,
+      problem: () => outbox.problem(),
+      replicationProblem: () => outbox.replicationProblem(),
+      mended: () => mended,
+    },
   );
 
   const forDimse = dimseOptions(config);
-  const transfer = createTransfer(forDimse, serve, log);
-  const dimse = await listening('DAGPACS_DIMSE_PORT', startDimse(forDimse, { ingest, index, serve, log }));
+  const transfer = createTransfer(forDimse, { serve, transcoder: transcode, log });
+  const echo = createEcho(forDimse, log);
+  const dimse = await listening(
+    'DAGPACS_DIMSE_PORT',
+    startDimse(forDimse, { ingest, index, serve, transcoder: transcode, log }),
+  );
   undo.push(() => dimse.close());
   const http = await listening(
     'DAGPACS_HTTP_PORT',
-    startHttp(httpOptions(config), { ingest, serve, transcode, render, index, custody, transfer, log, ready }),
+    startHttp(httpOptions(config), {
+      ingest,
+      serve,
+      transcode,
+      render,
+      fileSet,
+      index,
+      custody,
+      archive: studyArchive(dataDir, { blocks, index, vault, commits, onStored: () => outbox.notify() }),
+      gateway: createGateway({ blocks }),
+      transfer,
+      echo,
+      log,
+      ready,
+    }),
   );
-  return { http, dimse, outbox, commits, blocks, index, ledger, swarm, codecs, release };
+  return { http, dimse, outbox, commits, blocks, index, ledger, swarm, codecs, eviction, release };
 }
 
 /** Names the setting to change where an edge cannot have the address it was given. */
@@ -145,6 +200,7 @@ function httpOptions(config: Config): HttpOptions {
     corsOrigins: config.DAGPACS_CORS_ORIGINS.split(',')
       .map((origin) => origin.trim())
       .filter((origin) => origin !== ''),
+    gateway: config.DAGPACS_GATEWAY,
     maxResults: config.DAGPACS_QIDO_MAX,
     ...(config.DAGPACS_PUBLIC_URL === '' ? {} : { publicUrl: config.DAGPACS_PUBLIC_URL.replace(/\/+$/, '') }),
   };
@@ -164,11 +220,23 @@ export function ledgerOptions(config: Config): LedgerOptions {
   };
 }
 
-function swarmOptions(config: Config, log: Log): SwarmOptions {
+/** The block store's settings. Packs are small beside the limit, so that what is dropped is a small part. */
+export function blockOptions(config: Config): { directory: string; packBytes: number } {
+  const { packBytes } = blockStoreDefaults;
+  const limit = config.DAGPACS_BLOCK_CACHE_MAX;
+  return {
+    directory: join(config.DAGPACS_DATA_DIR, 'blocks'),
+    packBytes: limit === 0 ? packBytes : Math.min(packBytes, Math.max(MIN_PACK_BYTES, Math.ceil(limit / 16))),
+  };
+}
+
+/** The swarm's settings as its adapter takes them. */
+export function swarmOptions(config: Config, log: Log): SwarmOptions {
   return {
     dataDir: config.DAGPACS_DATA_DIR,
     log,
-    ...(config.DAGPACS_KUBO_API === '' ? {} : { api: config.DAGPACS_KUBO_API }),
+    apis: kuboApis(config),
+    ...(config.DAGPACS_KUBO_AUTH === '' ? {} : { authorization: config.DAGPACS_KUBO_AUTH }),
     ...(config.DAGPACS_KUBO_BIN === '' ? {} : { bin: config.DAGPACS_KUBO_BIN }),
   };
 }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { pathOf } from '../dicom/query-parameters.ts';
 import { DagpacsError } from '../kernel/errors.ts';
 
 const port = z.coerce.number().int().min(0).max(65535);
@@ -24,7 +25,7 @@ export const settings = {
   DAGPACS_DIMSE_HOST: setting(
     z.string().min(1),
     '127.0.0.1',
-    'address of the DIMSE listener; beyond loopback only with `DAGPACS_AE_PEERS`',
+    'address of the DIMSE listener; beyond loopback only with `DAGPACS_AE_PEERS`, or with client certificates, with which alone the port without TLS stays on loopback',
   ),
   DAGPACS_DIMSE_PORT: setting(port, '11112', 'port of the DIMSE listener; 0 takes a free one'),
   DAGPACS_AE_TITLE: setting(
@@ -42,8 +43,25 @@ export const settings = {
     'off',
     '`on`: refuse associations that call another AE title than ours',
   ),
+  DAGPACS_DIMSE_SOP_CLASSES: setting(
+    z
+      .string()
+      .regex(/^$|^(standard|[0-9.]+)( *, *(standard|[0-9.]+))*$/, 'must be `standard` or UIDs, separated by commas'),
+    '',
+    'storage SOP classes that are taken: UIDs and `standard` (all of DICOM), separated by commas; unset: private ones too',
+  ),
   DAGPACS_DIMSE_MAX_ASSOCIATIONS: setting(count(1), '64', 'associations at one time'),
   DAGPACS_DIMSE_MAX_PER_PEER: setting(count(1), '64', 'associations at one time of one AE title at one address'),
+  DAGPACS_DIMSE_MAX_PENDING: setting(
+    count(1),
+    '64',
+    'connections that have not asked for an association yet; one more drops the one that has waited longest',
+  ),
+  DAGPACS_DIMSE_MAX_CONTEXTS: setting(
+    count(1).max(128),
+    '128',
+    'presentation contexts of one association; those beyond it are refused',
+  ),
   DAGPACS_DIMSE_MAX_PDU: setting(count(4096).max(1 << 24), '131072', 'longest P-DATA-TF that peers may send, in bytes'),
   DAGPACS_DIMSE_ARTIM_MS: setting(
     count(1),
@@ -53,6 +71,12 @@ export const settings = {
   DAGPACS_DIMSE_IDLE_MS: setting(count(1), '60000', 'milliseconds of silence after which an association is aborted'),
   DAGPACS_DIMSE_TIMEOUT_MS: setting(count(1), '60000', 'milliseconds that a peer may take to answer a request of ours'),
   DAGPACS_DIMSE_SEND_ASSOCIATIONS: setting(count(1), '2', 'associations at one time to one destination'),
+  DAGPACS_DIMSE_SEND_RETRIES: setting(
+    count(0),
+    '2',
+    'how often an instance is sent again after its association was lost, or its receiver has no room',
+  ),
+  DAGPACS_DIMSE_SEND_BACKOFF_MS: setting(count(1), '500', 'milliseconds before the first of these; doubled for each'),
   DAGPACS_DIMSE_TLS_CERT: setting(
     z.string(),
     '',
@@ -90,7 +114,23 @@ export const settings = {
     '',
     'origins that may call from a browser, separated by commas; `*` for any',
   ),
+  DAGPACS_GATEWAY: setting(
+    z.enum(['loopback', 'on', 'off']),
+    'loopback',
+    'who is given sealed blocks under `/ipfs`: `loopback`: programs on this machine, `on`: all who reach the listener or a proxy before it, `off`: nobody',
+  ),
   DAGPACS_QIDO_MAX: setting(count(1), '10000', 'results that one query answer may have'),
+  DAGPACS_QIDO_INDEX: setting(
+    z.string().transform((list, context) => {
+      const names = list.split(',').map((name) => name.trim());
+      const paths = names.map((name) => pathOf(name));
+      if (!paths.includes(undefined)) return paths as string[];
+      context.addIssue('must be keywords or tags of PS3.6, or paths of them through sequences, separated by commas');
+      return z.NEVER;
+    }),
+    'RequestAttributesSequence.ScheduledProcedureStepID,RequestAttributesSequence.RequestedProcedureID,InstitutionName',
+    'attributes that are indexed beside those of [docs/conformance.md](docs/conformance.md): keywords, tags or paths through sequences, separated by commas; a change reads all stored headers once',
+  ),
   DAGPACS_MAX_INSTANCE_BYTES: setting(count(1), String(16 * 1024 ** 3), 'bytes an instance may have'),
   DAGPACS_CONFLICT_POLICY: setting(
     z.enum(['new-version', 'conflict', 'first-wins']),
@@ -138,7 +178,22 @@ export const settings = {
   DAGPACS_KUBO_API: setting(
     z.string(),
     '',
-    "a Kubo's RPC API, URL or multiaddress; unset: a child where a binary is found",
+    'RPC APIs of Kubo nodes, URLs or multiaddresses, separated by commas; unset: a child where a binary is found',
+  ),
+  DAGPACS_KUBO_AUTH: setting(
+    z.string().regex(/^[\x20-\x7e]*$/, 'must be printable ASCII'),
+    '',
+    'value of the Authorization header for these APIs, such as `Bearer TOKEN`, where their URL has no user',
+  ),
+  DAGPACS_KUBO_COPIES: setting(
+    count(0),
+    '0',
+    'Kubo nodes that must hold an instance pinned for it to be `replicated`; 0: all of them',
+  ),
+  DAGPACS_BLOCK_CACHE_MAX: setting(
+    count(0),
+    '0',
+    'bytes of local blocks above which the oldest that are replicated are dropped, to be fetched from IPFS when they are read; 0: all stay',
   ),
   DAGPACS_KUBO_BIN: setting(z.string(), '', 'the `ipfs` binary for the child; `none`: never start one'),
   DAGPACS_DRAIN_MS: setting(count(0), '10000', 'milliseconds that a stop waits for what is in flight'),
@@ -178,12 +233,41 @@ export function readConfig(environment: NodeJS.ProcessEnv = environmentWithFile(
     const rule = 'is not a setting of DagPACS; README.md has the list';
     throw new DagpacsError('bad-setting', `${name}: ${rule}`, { attribute: name, rule });
   }
-  if (!isLoopback(config.DAGPACS_DIMSE_HOST as string) && config.DAGPACS_AE_PEERS === '') {
-    const rule = 'must be a loopback address unless DAGPACS_AE_PEERS says who may call';
-    throw new DagpacsError('bad-setting', `DAGPACS_DIMSE_HOST: ${rule}`, { attribute: 'DAGPACS_DIMSE_HOST', rule });
-  }
+  checkDimse(config as Config);
+  checkCopies(config as Config);
   config.DAGPACS_DATA_DIR = resolve(config.DAGPACS_DATA_DIR as string);
   return config as Config;
+}
+
+/** Beyond loopback nobody is served who is not known, by the AE policy or by a certificate. */
+function checkDimse(config: Config): void {
+  const certificates = config.DAGPACS_DIMSE_TLS_CLIENT_AUTH === 'on';
+  const wrong = (attribute: keyof Config, rule: string): DagpacsError =>
+    new DagpacsError('bad-setting', `${attribute}: ${rule}`, { attribute, rule });
+  if (certificates && (config.DAGPACS_DIMSE_TLS_CERT === '' || config.DAGPACS_DIMSE_TLS_CA === '')) {
+    // By the well-known authorities anybody has a certificate.
+    throw wrong('DAGPACS_DIMSE_TLS_CLIENT_AUTH', 'needs DAGPACS_DIMSE_TLS_CERT, and DAGPACS_DIMSE_TLS_CA for callers');
+  }
+  if (isLoopback(config.DAGPACS_DIMSE_HOST) || config.DAGPACS_AE_PEERS !== '' || certificates) return;
+  const rule = 'must be a loopback address unless DAGPACS_AE_PEERS or DAGPACS_DIMSE_TLS_CLIENT_AUTH says who may call';
+  throw wrong('DAGPACS_DIMSE_HOST', rule);
+}
+
+/** The Kubo APIs of the setting. */
+export function kuboApis(config: Pick<Config, 'DAGPACS_KUBO_API'>): string[] {
+  return config.DAGPACS_KUBO_API.split(/[\s,]+/).filter((api) => api !== '');
+}
+
+/** How many nodes must hold a batch. */
+export function copiesOf(config: Config): number {
+  return config.DAGPACS_KUBO_COPIES || Math.max(1, kuboApis(config).length);
+}
+
+function checkCopies(config: Config): void {
+  const nodes = Math.max(1, kuboApis(config).length);
+  if (config.DAGPACS_KUBO_COPIES <= nodes) return;
+  const rule = `must not be more than the nodes of DAGPACS_KUBO_API (${nodes})`;
+  throw new DagpacsError('bad-setting', `DAGPACS_KUBO_COPIES: ${rule}`, { attribute: 'DAGPACS_KUBO_COPIES', rule });
 }
 
 function environmentWithFile(): NodeJS.ProcessEnv {
@@ -191,6 +275,6 @@ function environmentWithFile(): NodeJS.ProcessEnv {
   return process.env;
 }
 
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }

@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { z } from 'zod';
+import { isStandardStorage } from '../edges/dimse/negotiation.ts';
 import { type DimseOptions, dimseDefaults } from '../edges/dimse/options.ts';
 import type { Peer } from '../edges/dimse/peers.ts';
 import type { TlsOptions } from '../edges/dimse/tls.ts';
 import { DagpacsError } from '../kernel/errors.ts';
-import type { Config } from './config.ts';
+import { type Config, isLoopback } from './config.ts';
 
 const SERVICES = ['echo', 'store', 'find', 'move', 'get', 'commit'] as const;
 
@@ -78,18 +79,32 @@ function tlsOptions(config: Config): TlsOptions | undefined {
   return tls;
 }
 
+/** Which storage classes `DAGPACS_DIMSE_SOP_CLASSES` takes; undefined: all. */
+function storesOf(setting: string): DimseOptions['stores'] {
+  if (setting === '') return undefined;
+  const named = new Set(setting.split(',').map((each) => each.trim()));
+  return (uid) => named.has(uid) || (named.has('standard') && isStandardStorage(uid));
+}
+
 /** What the DIMSE listener is started with. @throws DagpacsError `bad-setting` */
 export function dimseOptions(config: Config): DimseOptions {
   const peers = readPeers(config.DAGPACS_AE_PEERS);
   const tls = tlsOptions(config);
+  const stores = storesOf(config.DAGPACS_DIMSE_SOP_CLASSES);
+  const host = config.DAGPACS_DIMSE_HOST;
+  // Without a policy a certificate is all that tells who calls, and the port without TLS asks for none.
+  const plainHost = peers || isLoopback(host) ? host : '127.0.0.1';
   return {
     ...dimseDefaults,
-    host: config.DAGPACS_DIMSE_HOST,
+    host: plainHost,
     port: config.DAGPACS_DIMSE_PORT,
     aeTitle: config.DAGPACS_AE_TITLE,
     checkCalledAE: config.DAGPACS_DIMSE_CHECK_CALLED_AE === 'on',
     ...(peers && { peers }),
-    ...(tls && { tls }),
+    ...(tls && { tls: { ...tls, host } }),
+    ...(stores && { stores }),
+    maxPending: config.DAGPACS_DIMSE_MAX_PENDING,
+    maxContexts: config.DAGPACS_DIMSE_MAX_CONTEXTS,
     maxPduLength: config.DAGPACS_DIMSE_MAX_PDU,
     maxAssociations: config.DAGPACS_DIMSE_MAX_ASSOCIATIONS,
     maxPerPeer: config.DAGPACS_DIMSE_MAX_PER_PEER,
@@ -97,6 +112,8 @@ export function dimseOptions(config: Config): DimseOptions {
     idleTimeoutMs: config.DAGPACS_DIMSE_IDLE_MS,
     dimseTimeoutMs: config.DAGPACS_DIMSE_TIMEOUT_MS,
     commitAfter: config.DAGPACS_COMMIT_AFTER,
+    sendRetries: config.DAGPACS_DIMSE_SEND_RETRIES,
+    sendBackoffMs: config.DAGPACS_DIMSE_SEND_BACKOFF_MS,
     sendAssociations: config.DAGPACS_DIMSE_SEND_ASSOCIATIONS,
   };
 }

@@ -7,7 +7,7 @@ import { findBinary } from '../adapters/swarm/find-binary.ts';
 import { openKuboArchive } from '../adapters/swarm/kubo-archive.ts';
 import { isDagpacsError } from '../kernel/errors.ts';
 import { ledgerOptions } from './compose.ts';
-import { type Config, readConfig } from './config.ts';
+import { type Config, kuboApis, readConfig } from './config.ts';
 import { NO, saying, UsageError } from './outcome.ts';
 
 const USAGE = `Usage: dagpacs doctor
@@ -189,12 +189,17 @@ async function swarm(config: Config): Promise<Finding[]> {
     const advice = 'set DAGPACS_KUBO_API: until then nobody else holds the blocks';
     return [{ about, found: 'reason' in binary ? binary.reason : 'a child of the bridge’s own', advice }];
   }
+  return Promise.all(kuboApis(config).map((api) => kubo(api, config.DAGPACS_KUBO_AUTH || undefined)));
+}
+
+async function kubo(api: string, authorization: string | undefined): Promise<Finding> {
+  const about = 'Kubo';
   try {
-    const archive = await openKuboArchive(config.DAGPACS_KUBO_API);
+    const archive = await openKuboArchive([api], authorization);
     await archive.close();
-    return [{ about, found: 'answers' }];
+    return { about, found: 'answers' };
   } catch (error) {
     if (!isDagpacsError(error)) throw error;
-    return [{ about, found: error.message, advice: 'look at the node and at DAGPACS_KUBO_API', must: true }];
+    return { about, found: error.message, advice: 'look at the node and at DAGPACS_KUBO_API', must: true };
   }
 }

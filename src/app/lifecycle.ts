@@ -1,7 +1,9 @@
-import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { DagpacsError } from '../kernel/errors.ts';
 import { createLog, type Log } from '../kernel/log.ts';
+import { replaceFile } from '../kernel/replace-file.ts';
 import { type Bridge, compose } from './compose.ts';
 import type { Config } from './config.ts';
 
@@ -14,8 +16,6 @@ export interface Running {
 
 /** How long the start-up lines wait for chain and swarm to say what they are; the bridge serves meanwhile. */
 const INTRODUCTION_MS = 3000;
-/** Milliseconds that a round of the outbox may take to end by itself. */
-const OUTBOX_MS = 3000;
 
 /**
  * Starts a bridge; resolves when it is ready and its chain and swarm were given a moment to come up.
@@ -27,7 +27,14 @@ export async function startBridge(config: Config): Promise<Running> {
   const bridge = await compose(config, log, () => ready);
   ready = true;
   const announcement = join(config.DAGPACS_DATA_DIR, 'bridge.json');
-  announce(announcement, config, bridge);
+  try {
+    await announce(announcement, config, bridge);
+  } catch (cause) {
+    await stopBridge(bridge, config, log);
+    bridge.release();
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new DagpacsError('storage-failed', `${announcement} cannot be written: ${code}`, {}, { cause });
+  }
 
   let stopping: Promise<void> | undefined;
   const stop = () => {
@@ -47,7 +54,8 @@ async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<voi
   const steps: [part: string, step: () => Promise<unknown>][] = [
     ['listeners', () => Promise.all(draining)],
     ['commits', () => bridge.commits.idle()],
-    ['outbox', () => stopOutbox(bridge)],
+    ['outbox', () => stopOutbox(bridge, config.DAGPACS_DRAIN_MS)],
+    ['eviction', () => bridge.eviction.stop()],
     ['codecs', () => bridge.codecs.close()],
     ['chain', () => bridge.ledger.close()],
     ['swarm', () => bridge.swarm.close()],
@@ -64,25 +72,28 @@ async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<voi
   }
 }
 
-/** A node that hangs must not hold the stop up: what its answer was is asked after the next start. */
-async function stopOutbox({ outbox, ledger }: Bridge): Promise<void> {
-  const late = setTimeout(() => void ledger.close(), OUTBOX_MS);
-  await outbox.stop().finally(() => clearTimeout(late));
+/** A node that hangs must not hold up the end: what it was being sent goes on after the next start. */
+async function stopOutbox({ outbox, ledger, swarm }: Bridge, withinMs: number): Promise<void> {
+  const stopped = outbox.stop();
+  const patience = new AbortController();
+  await Promise.race([stopped, sleep(withinMs, undefined, { signal: patience.signal }).catch(() => undefined)]);
+  patience.abort();
+  await Promise.all([swarm.close(), ledger.close()]);
+  await stopped;
 }
 
 /** For scripts: where this bridge listens, while it does. */
-function announce(path: string, config: Config, { http, dimse }: Bridge): void {
+async function announce(path: string, config: Config, { http, dimse }: Bridge): Promise<void> {
   const announcement = {
     pid: process.pid,
     http: urlOf(http.address),
     dimse: {
       ...dimse.address,
       aeTitle: config.DAGPACS_AE_TITLE,
-      ...(dimse.tlsAddress && { tlsPort: dimse.tlsAddress.port }),
+      ...(dimse.tlsAddress && { tlsHost: dimse.tlsAddress.host, tlsPort: dimse.tlsAddress.port }),
     },
   };
-  writeFileSync(path, `${JSON.stringify(announcement, null, 2)}\n`, { mode: 0o600 });
-  chmodSync(path, 0o600);
+  await replaceFile(path, `${JSON.stringify(announcement, null, 2)}\n`);
 }
 
 function urlOf({ host, port }: { host: string; port: number }): string {
@@ -115,8 +126,9 @@ async function introduce(config: Config, { http, dimse, ledger, swarm }: Bridge)
   return `${lines.join('\n')}\n`;
 }
 
-function describeSwarm({ state, node, peers, reason }: Awaited<ReturnType<Bridge['swarm']['status']>>): string {
-  if (state === 'connected') return `Kubo ${node}, ${peers} peers`;
+function describeSwarm({ state, node, peers, reason, nodes }: Awaited<ReturnType<Bridge['swarm']['status']>>): string {
+  const others = nodes.length > 1 ? ` of ${nodes.length} nodes` : '';
+  if (state === 'connected') return `Kubo ${node}${others}, ${peers} peers`;
   const words = reason ? `${state}: ${reason}` : state;
   return state === 'off' ? `${words}; blocks stay on this machine` : `${words}; blocks wait`;
 }

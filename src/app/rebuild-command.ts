@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openCarDirectory } from '../adapters/blocks/car-directory.ts';
 import { lockDirectory } from '../adapters/blocks/lock.ts';
-import { blockStoreDefaults } from '../adapters/blocks/options.ts';
 import { openPackStore } from '../adapters/blocks/pack-store.ts';
 import { openIndex } from '../adapters/index/sqlite.ts';
 import { openLedger } from '../adapters/ledger/ledger.ts';
@@ -13,9 +12,10 @@ import { type Gap, type Progress, rebuild } from '../flows/upkeep/rebuild.ts';
 import { DagpacsError } from '../kernel/errors.ts';
 import { createLog } from '../kernel/log.ts';
 import { untilConnected } from './chain-command.ts';
-import { ledgerOptions } from './compose.ts';
-import { type Config, readConfig } from './config.ts';
+import { blockOptions, ledgerOptions } from './compose.ts';
+import { type Config, copiesOf, kuboApis, readConfig } from './config.ts';
 import { NO, saying, UsageError } from './outcome.ts';
+import { progressBar } from './progress-bar.ts';
 
 const USAGE = `Usage: dagpacs rebuild [--car DIRECTORY]
 
@@ -66,18 +66,32 @@ async function run(config: Config, car: string | undefined, undo: (() => unknown
   undo.push(lockDirectory(dataDir));
   const ledger = openLedger(ledgerOptions(config), log);
   undo.push(() => ledger.close());
-  const archive = car === undefined ? await openKuboArchive(config.DAGPACS_KUBO_API) : await openCarDirectory(car);
+  const archive =
+    car === undefined
+      ? await openKuboArchive(kuboApis(config), config.DAGPACS_KUBO_AUTH || undefined)
+      : await openCarDirectory(car);
   undo.push(() => archive.close());
-  const blocks = await openPackStore({ directory: join(dataDir, 'blocks'), ...blockStoreDefaults, log });
+  const blocks = await openPackStore({ ...blockOptions(config), log });
   undo.push(() => blocks.close());
   const vault = await openFileVault({ directory: join(dataDir, 'vault') });
-  const index = openIndex({ dataDir, log });
+  const index = openIndex({ dataDir, log, keys: config.DAGPACS_QIDO_INDEX });
   undo.push(() => index.close());
   await untilConnected(ledger, CHAIN_MS);
 
   const began = performance.now();
   const bar = progressBar();
-  const rebuilt = await rebuild({ archive, blocks, vault, index, ledger, log, gap: tellGap, progress: bar.show });
+  const rebuilt = await rebuild({
+    archive,
+    copies: copiesOf(config),
+    blocks,
+    vault,
+    index,
+    ledger,
+    log,
+    gap: tellGap,
+    progress: ({ batches, ofBatches, instances }: Progress) =>
+      bar.show(batches, ofBatches, `${batches}/${ofBatches} batches, ${instances} versions`),
+  });
   bar.end();
   const seconds = (performance.now() - began) / 1000;
   const { batches, instances, unanchored, gaps } = rebuilt;
@@ -92,17 +106,4 @@ async function run(config: Config, car: string | undefined, undo: (() => unknown
 function tellGap({ batch, cid, reference, reason }: Gap): void {
   const where = batch === undefined ? '' : ` batch ${batch}`;
   process.stdout.write(`gap:${where} ${cid}${reference === undefined ? '' : ` of study ${reference}`}: ${reason}\n`);
-}
-
-/** A line that is written over, where there is somebody to see it. */
-function progressBar(): { show(done: Progress): void; end(): void } {
-  if (!process.stderr.isTTY) return { show: () => undefined, end: () => undefined };
-  return {
-    show({ batches, ofBatches, instances }) {
-      const width = Math.floor((30 * batches) / Math.max(1, ofBatches));
-      const bar = `${'#'.repeat(width)}${'.'.repeat(30 - width)}`;
-      process.stderr.write(`\r[${bar}] ${batches}/${ofBatches} batches, ${instances} versions`);
-    },
-    end: () => void process.stderr.write('\n'),
-  };
 }

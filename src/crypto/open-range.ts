@@ -1,3 +1,4 @@
+import { isDagpacsError } from '../kernel/errors.ts';
 import { SEGMENT_SIZE, SegmentOpener, StreamLayout, type StreamParameters } from './sealed-stream.ts';
 
 /**
@@ -5,6 +6,9 @@ import { SEGMENT_SIZE, SegmentOpener, StreamLayout, type StreamParameters } from
  * least as long, and is reused once the bytes were opened.
  */
 export type ReadSealed = (start: number, end: number, target: Buffer) => Promise<Uint8Array>;
+
+/** The same bytes again, after what {@link ReadSealed} gave, or threw, was of no use: checked by other means, or fetched anew. */
+export type MendSealed = (start: number, end: number) => Promise<Uint8Array>;
 
 /** Segments per read, aligned so that a read of the default 256 KiB segments is at most a 1 MiB leaf and never spans two. */
 const SEGMENTS_PER_READ = 4;
@@ -27,9 +31,12 @@ export class Opener {
   /** Plaintext bytes. */
   readonly size: number;
   readonly #layout: StreamLayout;
-  readonly #segments: SegmentOpener;
+  readonly #key: Uint8Array;
+  readonly #parameters: StreamParameters;
+  #segments: SegmentOpener;
   readonly #sealedSize: number;
   readonly #read: ReadSealed;
+  readonly #mend: MendSealed | undefined;
   /** An object that one read holds is read with its header, and kept until its first range. */
   #whole: Reading | undefined;
 
@@ -39,7 +46,11 @@ export class Opener {
     read: ReadSealed,
     start: Reading,
     parameters: StreamParameters,
+    mend: MendSealed | undefined,
   ) {
+    this.#key = key;
+    this.#parameters = parameters;
+    this.#mend = mend;
     this.#layout = new StreamLayout(parameters);
     this.size = this.#layout.openedSize(sealedSize);
     this.#segments = new SegmentOpener(key, sealedSize, start.bytes, parameters);
@@ -52,6 +63,7 @@ export class Opener {
   /**
    * @param key the object's key
    * @param sealedSize bytes of the sealed object, from its instance node
+   * @param mend asked where `read` throws `block-missing` or its bytes cannot be opened
    * @throws DagpacsError `block-damaged` for an impossible length or header, and what `read` throws
    */
   static async open(
@@ -59,12 +71,20 @@ export class Opener {
     sealedSize: number,
     read: ReadSealed,
     parameters: StreamParameters = {},
+    mend?: MendSealed,
   ): Promise<Opener> {
     const layout = new StreamLayout(parameters);
     layout.openedSize(sealedSize);
     const length = sealedSize <= SEGMENTS_PER_READ * layout.segmentSize ? sealedSize : layout.headerSize;
     const buffer = takeBuffer(length);
-    return new Opener(key, sealedSize, read, { buffer, bytes: await read(0, length, buffer) }, parameters);
+    try {
+      const start = { buffer, bytes: await read(0, length, buffer) };
+      return new Opener(key, sealedSize, read, start, parameters, mend);
+    } catch (error) {
+      if (!mend || !isOfBlocks(error)) throw error;
+      const start = { buffer, bytes: await mend(0, length) };
+      return new Opener(key, sealedSize, read, start, parameters, mend);
+    }
   }
 
   /**
@@ -79,16 +99,42 @@ export class Opener {
     let next: Group | undefined = this.#fetch(this.#layout.segmentOf(start), last);
     while (next) {
       const group: Group = next;
-      const { bytes: sealed, buffer } = await group.reading;
+      let sealed: Uint8Array;
+      let buffer: Buffer | undefined;
+      try {
+        ({ bytes: sealed, buffer } = await group.reading);
+      } catch (error) {
+        sealed = await this.#mended(group.first, group.after, error);
+      }
       next = group.after > last ? undefined : this.#fetch(group.after, last);
       for (let segment = group.first; segment < group.after; segment += 1) {
         const from = (segment - group.first) * this.#layout.segmentSize;
-        const plain = this.#segments.open(segment, sealed.subarray(from, from + this.#layout.segmentSize));
-        if (segment === group.after - 1) giveBackBuffer(buffer);
+        let plain: Buffer;
+        try {
+          plain = this.#segments.open(segment, sealed.subarray(from, from + this.#layout.segmentSize));
+        } catch (error) {
+          plain = await this.#openMended(segment, error);
+        }
+        if (buffer && segment === group.after - 1) giveBackBuffer(buffer);
         const base = this.#layout.plainStart(segment);
         yield plain.subarray(Math.max(0, start - base), Math.min(plain.length, end - base));
       }
     }
+  }
+
+  /** Segments `first` to `after` (exclusive) by the other way. @throws `error` where there is none */
+  async #mended(first: number, after: number, error: unknown): Promise<Uint8Array> {
+    if (!this.#mend || !isOfBlocks(error)) throw error;
+    const { segmentSize } = this.#layout;
+    return this.#mend(first * segmentSize, Math.min(after * segmentSize, this.#sealedSize));
+  }
+
+  /** The damage may be in the header, from which the key is derived: that is read again too. */
+  async #openMended(segment: number, error: unknown): Promise<Buffer> {
+    const sealed = await this.#mended(segment, segment + 1, error);
+    const header = await (this.#mend as MendSealed)(0, this.#layout.headerSize);
+    this.#segments = new SegmentOpener(this.#key, this.#sealedSize, header, this.#parameters);
+    return this.#segments.open(segment, sealed);
   }
 
   #fetch(first: number, last: number): Group {
@@ -109,6 +155,10 @@ export class Opener {
   #slice(whole: Uint8Array, firstSegment: number): Uint8Array {
     return whole.subarray(firstSegment * this.#layout.segmentSize);
   }
+}
+
+function isOfBlocks(error: unknown): boolean {
+  return isDagpacsError(error, 'block-missing') || isDagpacsError(error, 'block-damaged');
 }
 
 /** Bytes that were read, and the buffer that may be reused after them. */

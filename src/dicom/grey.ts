@@ -48,40 +48,49 @@ function trim<T extends Exclude<Samples, Float32Array | Float64Array>>(samples: 
   return out;
 }
 
-/** Grey values from 0 to 255 of a frame: modality, VOI and presentation transform (PS3.4 N.2). */
+/**
+ * Grey values from 0 to 255 of a frame: modality, VOI and presentation transform (PS3.4 N.2). They take the place of the
+ * samples where that is possible, so that no memory is made for them: `pixels` must not be used afterwards.
+ */
 export function mapGrey(pixels: Uint8Array, layout: PixelLayout, mapping: Grey, float = false): Uint8Array {
+  const { bitsAllocated } = layout;
+  if (!float && (bitsAllocated === 8 || bitsAllocated === 16)) return lookUp(pixels, layout, mapping);
   const stored = storedValues(pixels, layout, float);
+  const shade = shadeOf(mapping, () => stored);
   const out = new Uint8Array(stored.length);
-  if (float || layout.bitsAllocated > 16) {
-    const shade = shadeOf(mapping, stored);
-    for (let i = 0; i < stored.length; i++) out[i] = shade(stored[i] as number);
-    return out;
-  }
-  const table = tableOf(mapping, layout, stored);
-  const low = lowest(layout);
-  for (let i = 0; i < stored.length; i++) out[i] = table[(stored[i] as number) - low] as number;
+  for (let i = 0; i < stored.length; i++) out[i] = shade(stored[i] as number);
   return out;
 }
 
-function lowest({ signed, bitsStored }: PixelLayout): number {
-  return signed ? -(2 ** (bitsStored - 1)) : 0;
+/** By a table of every sample as it lies in the bytes, so that nothing is computed, or taken out of it, pixel by pixel. */
+function lookUp(pixels: Uint8Array, layout: PixelLayout, mapping: Grey): Uint8Array {
+  const table = tableOf(mapping, layout, () => storedValues(pixels, layout, false));
+  const raw = storedValues(pixels, { ...layout, bitsStored: layout.bitsAllocated, signed: false }, false);
+  // A value is written where a sample was read before.
+  const out = new Uint8Array(raw.buffer, raw.byteOffset, raw.length);
+  for (let i = 0; i < raw.length; i++) out[i] = table[raw[i] as number] as number;
+  return out;
 }
 
 /** Tables that were made last, for the frames of a series: by what they depend on. */
 const tables = new Map<string, Uint8Array>();
 const MAX_TABLES = 16;
 
-/** The grey value of every value that a sample can have. */
-function tableOf(mapping: Grey, layout: PixelLayout, stored: Samples): Uint8Array {
+/** The grey value of every sample, with whatever lies in the bits above Bits Stored. */
+function tableOf(mapping: Grey, layout: PixelLayout, stored: () => Samples): Uint8Array {
   const { modality, voi } = mapping;
+  const { bitsAllocated, bitsStored, signed } = layout;
   const common = modality.kind === 'rescale' && voi.kind === 'window';
-  const key = common ? JSON.stringify([mapping, layout.bitsStored, layout.signed]) : '';
+  const key = common ? JSON.stringify([mapping, bitsAllocated, bitsStored, signed]) : '';
   const known = tables.get(key);
   if (known) return known;
   const shade = shadeOf(mapping, stored);
-  const low = lowest(layout);
-  const table = new Uint8Array(2 ** layout.bitsStored);
-  for (let i = 0; i < table.length; i++) table[i] = shade(low + i);
+  const count = 2 ** bitsStored;
+  const negative = signed ? count / 2 : count;
+  const table = new Uint8Array(2 ** bitsAllocated);
+  for (let bits = 0; bits < count; bits++) table[bits] = shade(bits < negative ? bits : bits - count);
+  // Whatever lies above Bits Stored does not count (PS3.5 §8.1.1).
+  for (let filled = count; filled < table.length; filled *= 2) table.copyWithin(filled, 0, filled);
   if (common) {
     if (tables.size >= MAX_TABLES) tables.clear();
     tables.set(key, table);
@@ -89,10 +98,10 @@ function tableOf(mapping: Grey, layout: PixelLayout, stored: Samples): Uint8Arra
   return table;
 }
 
-function shadeOf({ modality, voi, inverse, padding }: Grey, stored: Samples): (value: number) => number {
+function shadeOf({ modality, voi, inverse, padding }: Grey, stored: () => Samples): (value: number) => number {
   const toModality = modalityOf(modality);
   const isPadding = padding ? (value: number) => value >= padding.from && value <= padding.to : () => false;
-  const toUnit = voi.kind === 'full' ? fullOf(stored, isPadding, toModality) : voiOf(voi);
+  const toUnit = voi.kind === 'full' ? fullOf(stored(), isPadding, toModality) : voiOf(voi);
   return (value) => {
     if (isPadding(value)) return 0;
     const unit = toUnit(toModality(value));

@@ -4,6 +4,8 @@ import type { Match } from './query.ts';
 /** Attribute matching (PS3.4 C.2.2.2): folding, wildcards, ranges, and a match against a data set in memory. */
 
 const ASCII = /^[ -~]*$/;
+/** VRs whose values are numbers. */
+export const NUMBER_VRS: ReadonlySet<string> = new Set(['IS', 'DS', 'US', 'SS', 'UL', 'SL', 'UV', 'SV', 'FL', 'FD']);
 const DIACRITICS = /[\u0300-\u036f]/g;
 
 /** Folds case and Latin, Greek and Cyrillic diacritics away; Kana voicing marks and Hangul are kept. */
@@ -135,21 +137,32 @@ export function asksNothing(match: Match): boolean {
   if (match.kind === 'single') return match.value === '';
   if (match.kind === 'wildcard') return isUniversal(match.pattern);
   if (match.kind === 'uid-list') return match.values.length === 0;
-  return !match.from && !match.to;
+  if (match.kind === 'any') return match.of.some(asksNothing);
+  return match.kind !== 'empty' && !match.from && !match.to;
 }
 
 /**
- * True where the data set has a value that matches. A tag may be a path through sequences (`00400275.00400009`), of which
- * any item may match. `fuzzy` lets a PN match by prefixes of its words, in any order, beside its own rule.
+ * True where the data set answers all of the rules. A tag may be a path through sequences (`00400275.00400009`): rules for
+ * one sequence are answered by one of its items (PS3.4 C.2.2.2.6). `fuzzy` lets a PN match by prefixes of its words, in any
+ * order, beside its own rule.
  */
-export function matchesDataset(dataset: DicomJson, match: Match, fuzzy: boolean): boolean {
-  if (match.kind === 'moment') return matchesMoment(dataset, match);
-  const [tag = '', ...rest] = match.tag.split('.');
-  const element = dataset[tag];
-  if (rest.length === 0) return matchesElement(element, match, fuzzy);
-  if (asksNothing(match)) return true;
-  const inner = { ...match, tag: rest.join('.') };
-  return (element?.Value ?? []).some((item) => isItem(item) && matchesDataset(item, inner, fuzzy));
+export function matchesDataset(dataset: DicomJson, matches: readonly Match[], fuzzy: boolean): boolean {
+  const sequences = new Map<string, Match[]>();
+  for (const match of matches) {
+    const tag = match.tag.slice(0, 8);
+    if (match.kind === 'moment') {
+      if (!matchesMoment(dataset, match)) return false;
+    } else if (match.tag.length > 8) {
+      const inner = { ...match, tag: match.tag.slice(9) };
+      sequences.set(tag, [...(sequences.get(tag) ?? []), inner]);
+    } else if (!matchesElement(dataset[tag], match, fuzzy)) return false;
+  }
+  for (const [tag, inner] of sequences) {
+    const items = (dataset[tag]?.Value ?? []).filter(isItem);
+    // Without an item everything in it is empty.
+    if (!(items.length > 0 ? items : [{}]).some((item) => matchesDataset(item, inner, fuzzy))) return false;
+  }
+  return true;
 }
 
 function matchesMoment(dataset: DicomJson, { tag, timeTag, from, to }: Match & { kind: 'moment' }): boolean {
@@ -162,7 +175,9 @@ function matchesMoment(dataset: DicomJson, { tag, timeTag, from, to }: Match & {
 /** True where one of the element's values matches (PS3.4 C.2.2.2); an absent or empty one matches universal keys only. */
 export function matchesElement(element: DicomElement | undefined, match: Match, fuzzy: boolean): boolean {
   if (asksNothing(match)) return true;
+  if (match.kind === 'any') return match.of.some((rule) => matchesElement(element, rule, fuzzy));
   const values = (element?.Value ?? []).filter((value) => value !== null && value !== '');
+  if (match.kind === 'empty') return values.length === 0 && !element?.InlineBinary && !element?.BulkDataURI;
   if (!element || values.length === 0) return false;
   if (element.vr === 'PN') return values.some((value) => matchesName(nameGroups(value), match, fuzzy));
   const test = valueTest(element.vr, match);
@@ -182,9 +197,9 @@ function valueTest(vr: string, match: Match): (value: string) => boolean {
   if (match.kind === 'wildcard') {
     return (value) => matchesWildcard(match.pattern, value.trim());
   }
-  // Of two elements: one alone says nothing.
-  if (match.kind === 'moment') return () => false;
-  if (NUMBERS.has(vr)) return (value) => Number(value) === Number(match.value);
+  // Of no value, of several rules, or of two elements: one value alone says nothing.
+  if (match.kind !== 'single') return () => false;
+  if (NUMBER_VRS.has(vr)) return (value) => Number(value) === Number(match.value);
   if (vr === 'DA' || vr === 'TM' || vr === 'DT') {
     const wanted = rangeKey(vr, match.value);
     return (value) => rangeKey(vr, value) === wanted;
@@ -192,8 +207,6 @@ function valueTest(vr: string, match: Match): (value: string) => boolean {
   const wanted = match.value.trim();
   return (value) => value.trim() === wanted;
 }
-
-const NUMBERS = new Set(['IS', 'DS', 'US', 'SS', 'UL', 'SL', 'UV', 'SV', 'FL', 'FD']);
 
 function matchesName(groups: string[], match: Match, fuzzy: boolean): boolean {
   if (match.kind !== 'single' && match.kind !== 'wildcard') return false;

@@ -1,6 +1,7 @@
 import { keywordOf } from './dictionary.ts';
-import { dateKey, isUniversal, timeKey } from './matching.ts';
+import { isUniversal } from './matching.ts';
 import type { DicomElement, DicomJson, DicomValue, PersonName } from './model.ts';
+import { combineMoments } from './moments.ts';
 import type { Match, Query, QueryLevel } from './query.ts';
 import { levelOf, reaches } from './query-levels.ts';
 import { matchOf } from './query-parameters.ts';
@@ -25,14 +26,6 @@ export interface QueryOptions {
 const NO_KEYS = new Set(['00080005', '00080052', '00080054', '00081190', '00080201']);
 /** What the bridge counts: asked for, never matched. */
 const COUNTS = new Set(['00201200', '00201202', '00201204', '00201206', '00201208', '00201209']);
-/** Dates and the times that make one moment with them. */
-const MOMENTS: Record<string, string> = {
-  '00080020': '00080030',
-  '00080021': '00080031',
-  '00080022': '00080032',
-  '00080023': '00080033',
-  '00400244': '00400245',
-};
 
 /**
  * Makes a query of an identifier's keys. A key without a value is asked back; one with a value is matched too.
@@ -52,7 +45,7 @@ export function parseQueryKeys(level: QueryLevel, dataset: DicomJson, options: Q
   }
   const query: Query = {
     level,
-    matches: options.combined ? combine(matches) : matches,
+    matches: options.combined ? combineMoments(matches) : matches,
     include: Object.keys(keys),
     limit: Number.MAX_SAFE_INTEGER,
     offset: 0,
@@ -87,30 +80,4 @@ function matchesOf(path: string, element: DicomElement, unsupported: string[]): 
   if (values.length === 0 || values.every(isUniversal)) return [];
   const match = matchOf(keywordOf(path.slice(-8)) ?? path, path, values);
   return match ? [match] : [];
-}
-
-/** Puts a date and its time together, where either is a range (PS3.4 C.2.2.2.5: as one moment each end). */
-function combine(matches: Match[]): Match[] {
-  const byTag = new Map(matches.map((match) => [match.tag, match]));
-  for (const [tag, timeTag] of Object.entries(MOMENTS)) {
-    const date = byTag.get(tag);
-    const time = byTag.get(timeTag);
-    if (!date || !time) continue;
-    const [fromDate, toDate] = ends(date);
-    const [fromTime, toTime] = ends(time);
-    byTag.delete(timeTag);
-    byTag.set(tag, {
-      tag,
-      timeTag,
-      kind: 'moment',
-      ...(fromDate && { from: dateKey(fromDate) + timeKey(fromTime ?? '000000', 'from') }),
-      ...(toDate && { to: dateKey(toDate) + timeKey(toTime ?? '235959.999999', 'to') }),
-    });
-  }
-  return [...byTag.values()];
-}
-
-function ends(match: Match): [from: string | undefined, to: string | undefined] {
-  if (match.kind === 'single') return [match.value, match.value];
-  return match.kind === 'range' ? [match.from, match.to] : [undefined, undefined];
 }

@@ -1,8 +1,11 @@
 import { DagpacsError } from '../kernel/errors.ts';
 import { tagOf, vrOf } from './dictionary.ts';
-import { isUniversal } from './matching.ts';
-import type { Match, Query } from './query.ts';
+import { isUniversal, NUMBER_VRS } from './matching.ts';
+import { combineMoments } from './moments.ts';
+import type { Match, Query, SortKey } from './query.ts';
 
+/** Sequences in a path; the header has no deeper ones that are kept. */
+const MAX_DEPTH = 32;
 const HEX_TAG = /^[0-9A-Fa-f]{8}$/;
 const DA = '\\d{4}\\.?(?:0[1-9]|1[0-2])\\.?(?:0[1-9]|[12]\\d|3[01])';
 const TM = '(?:[01]\\d|2[0-3])(?::?[0-5]\\d(?::?(?:[0-5]\\d|60)(?:\\.\\d{1,6})?)?)?';
@@ -15,25 +18,35 @@ const RANGES: Record<string, { pattern: RegExp; rule: string }> = {
   TM: { pattern: rangeOf(TM), rule: 'a time HHMMSS.FFFFFF or a range of times (PS3.4 C.2.2.2.5.2)' },
   DT: { pattern: rangeOf(DT), rule: 'a date time or a range of date times (PS3.4 C.2.2.2.5.3)' },
 };
-const NUMBERS = new Set(['IS', 'DS', 'US', 'SS', 'UL', 'SL', 'UV', 'SV', 'FL', 'FD']);
 const UNMATCHABLE = new Set(['SQ', 'OB', 'OW', 'OF', 'OD', 'OL', 'OV']);
-/** Attributes of which viewers send several values, any of which may match, as they do with UIDs. */
-const LISTS = new Set(['00080060', '00080061']);
+/** Values of these have no comma of their own, so that one separates several: any of them may match. */
+const COMMA_LISTS = new Set([...NUMBER_VRS, ...Object.keys(RANGES), 'UI', 'CS']);
+/** Values of these may have a backslash of their own (PS3.5 §6.2). */
+const ONE_VALUE = new Set(['LT', 'ST', 'UT', 'UR']);
+/** How an empty value is asked for (PS3.4 C.2.2.2.7). */
+const EMPTY = '""';
 
 /** The resource that is searched, and how much of it is given back. */
 export type Search = Pick<Query, 'level' | 'studyInstanceUID' | 'seriesInstanceUID' | 'limit' | 'offset' | 'fuzzy'>;
+
+/** Parameters that name attributes; each may be repeated, or be a list with commas. */
+export interface AttributeLists {
+  /** Attributes to give back, or `all`. */
+  includefield?: readonly string[];
+  /** Attributes to order by; a hyphen before one turns its order round. */
+  orderby?: readonly string[];
+}
 
 /**
  * Makes a query of QIDO-RS parameters (PS3.18 §8.3.4). Attributes are keywords, tags of eight hexadecimal digits, or paths
  * of these through sequences (`RequestAttributesSequence.ScheduledProcedureStepID`); what is matched is given back too.
  * @param parameters name → values as decoded from the URL, without the ones that are no attributes
- * @param includefield values of that parameter, each an attribute, a comma-separated list of them, or `all`
  * @throws DagpacsError `invalid-parameter`, naming the parameter
  */
 export function parseQueryParameters(
   search: Search,
   parameters: Iterable<readonly [name: string, values: readonly string[]]>,
-  includefield: readonly string[],
+  { includefield = [], orderby = [] }: AttributeLists = {},
 ): Query {
   const include = new Set<string>();
   const matches = new Map<string, Match>();
@@ -43,23 +56,43 @@ export function parseQueryParameters(
     include.add(path.slice(0, 8));
     const match = matchOf(name, path, values);
     if (match === undefined) continue;
-    if (matches.has(path)) throw invalid(name, 'an attribute is given once');
+    if (matches.has(path)) throw invalid(name, 'an attribute is given by one name');
     matches.set(path, match);
   }
-  const fields = includefield.flatMap((list) => list.split(',')).filter((field) => field !== '');
+  const fields = listed(includefield);
   for (const field of fields) {
     if (field === 'all') continue;
     const path = pathOf(field);
     if (path === undefined) throw invalid('includefield', 'keywords or tags of PS3.6, or "all" (PS3.18 §8.3.4.3)');
     include.add(path.slice(0, 8));
   }
-  return { ...search, matches: [...matches.values()], include: fields.includes('all') ? 'all' : [...include] };
+  const order = listed(orderby).map(sortKeyOf);
+  return {
+    ...search,
+    matches: combineMoments([...matches.values()]),
+    include: fields.includes('all') ? 'all' : [...include],
+    ...(order.length > 0 && { order }),
+  };
 }
 
-/** `tag` or `tag.tag` of an attribute ID (PS3.18 §8.3.4.1.1), or undefined. */
-function pathOf(attribute: string): string | undefined {
+function listed(values: readonly string[]): string[] {
+  return values.flatMap((list) => list.split(',')).filter((each) => each !== '');
+}
+
+function sortKeyOf(text: string): SortKey {
+  const descending = text.startsWith('-');
+  // A plus sign that was not escaped arrives as a space.
+  const tag = pathOf(text.replace(/^[-+ ]/, ''));
+  if (tag === undefined) throw invalid('orderby', 'keywords or tags of PS3.6, with a hyphen before one for descending');
+  return { tag, descending };
+}
+
+/** `tag` or `tag.tag` of an attribute ID (PS3.18 §8.3.4.1.1), or undefined where a part is none or leads nowhere. */
+export function pathOf(attribute: string): string | undefined {
   const tags = attribute.split('.').map((id) => (HEX_TAG.test(id) ? id.toUpperCase() : tagOf(id)));
-  return tags.includes(undefined) ? undefined : tags.join('.');
+  if (tags.length > MAX_DEPTH || tags.includes(undefined)) return undefined;
+  const nested = tags.slice(0, -1).every((tag) => ['SQ', 'UN'].includes(vrOf(tag as string)));
+  return nested ? tags.join('.') : undefined;
 }
 
 function invalid(name: string, rule: string): DagpacsError {
@@ -69,39 +102,51 @@ function invalid(name: string, rule: string): DagpacsError {
   });
 }
 
-/** The matching rule for a value (PS3.4 C.2.2.2); undefined for one that matches everything. */
-export function matchOf(name: string, tag: string, values: readonly string[]): Match | undefined {
+/**
+ * The matching rule for an attribute's values (PS3.4 C.2.2.2), of which any may match; undefined where that is everything.
+ * Several are separated by backslashes, and by commas where no value has one of its own.
+ */
+export function matchOf(name: string, tag: string, given: readonly string[]): Match | undefined {
   const vr = vrOf(tag.slice(-8));
-  if (vr === 'UI' || LISTS.has(tag)) return listOf(name, tag, vr, values);
-  const [value = ''] = values;
-  if (values.length > 1) throw invalid(name, 'an attribute is given once');
-  if (isUniversal(value)) return undefined;
+  const separator = ONE_VALUE.has(vr) ? undefined : COMMA_LISTS.has(vr) ? /[,\\]/ : '\\';
+  const values = given
+    .flatMap((text) => (separator ? text.split(separator) : text))
+    .filter((text) => text.trim() !== '');
+  if (values.length === 0 || values.some(isUniversal)) return undefined;
+  const rules = values.map((value) => ruleOf(name, tag, vr, value));
+  const [first] = rules;
+  if (rules.length === 1) return first;
+  const plain = vr === 'UI' || vr === 'CS';
+  const singles = rules.flatMap((rule) => (plain && rule.kind === 'single' ? rule.value : []));
+  if (singles.length === rules.length) return { tag, kind: 'uid-list', values: singles };
+  return { tag, kind: 'any', of: rules };
+}
+
+function ruleOf(name: string, tag: string, vr: string, text: string): Match {
+  const value = vr === 'UI' || vr === 'CS' ? text.trim() : text;
+  if (value.trim() === EMPTY) return { tag, kind: 'empty' };
   if (UNMATCHABLE.has(vr)) throw invalid(name, `an attribute of VR ${vr} has no value to match (PS3.4 C.2.2.2)`);
+  if (vr === 'UI' && !(value.length <= 64 && /^[\d.]+$/.test(value))) {
+    throw invalid(name, 'UIDs of digits and dots, at most 64 characters each (PS3.5 §9.1)');
+  }
   const range = RANGES[vr];
   if (range !== undefined) return rangeMatch(name, tag, range, value);
-  if (NUMBERS.has(vr)) {
+  if (NUMBER_VRS.has(vr)) {
     if (!/^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i.test(value)) throw invalid(name, 'a number (PS3.5 §6.2)');
     return { tag, kind: 'single', value };
   }
   return /[*?]/.test(value) ? { tag, kind: 'wildcard', pattern: value } : { tag, kind: 'single', value };
 }
 
-/** UIDs are separated by commas (PS3.18 §8.3.4.2) or, as in C-FIND, by backslashes. */
-function listOf(name: string, tag: string, vr: string, given: readonly string[]): Match | undefined {
-  const values = given.flatMap((text) => text.split(/[,\\]/)).flatMap((text) => text.trim() || []);
-  if (values.every(isUniversal)) return undefined;
-  if (vr === 'UI' && !values.every((uid) => uid.length <= 64 && /^[\d.]+$/.test(uid))) {
-    throw invalid(name, 'UIDs of digits and dots, at most 64 characters each (PS3.5 §9.1)');
-  }
-  const [only = ''] = values;
-  if (values.length > 1) return { tag, kind: 'uid-list', values };
-  return /[*?]/.test(only) ? { tag, kind: 'wildcard', pattern: only } : { tag, kind: 'single', value: only };
-}
-
-function rangeMatch(name: string, tag: string, { pattern, rule }: { pattern: RegExp; rule: string }, value: string) {
+function rangeMatch(
+  name: string,
+  tag: string,
+  { pattern, rule }: { pattern: RegExp; rule: string },
+  value: string,
+): Match {
   const found = pattern.exec(value.trim());
   const [, single, from, to] = found ?? [];
-  if (single !== undefined) return { tag, kind: 'single', value: single } as const;
+  if (single !== undefined) return { tag, kind: 'single', value: single };
   if (from === undefined && to === undefined) throw invalid(name, rule);
-  return { tag, kind: 'range', ...(from && { from }), ...(to && { to }) } as const;
+  return { tag, kind: 'range', ...(from && { from }), ...(to && { to }) };
 }

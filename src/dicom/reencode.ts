@@ -18,17 +18,8 @@ interface Open {
   end: number;
 }
 
-/** True where a data set can be written in `to` without a look at its pixels: both are native, neither is deflated. */
-export function canReencode(from: TransferSyntax | undefined, to: TransferSyntax | undefined): boolean {
-  return !!from && !!to && [from, to].every(isPlain);
-}
-
-function isPlain({ encapsulated, deflated, bigEndian, bigEndianPixels, uid }: TransferSyntax): boolean {
-  return !encapsulated && !deflated && bigEndian === bigEndianPixels && uid.startsWith('1.2.840.10008.1.2');
-}
-
 /**
- * A data set's bytes in another native transfer syntax (PS3.5 Annex A), as they come: values pass through, with their bytes
+ * A native data set's bytes in another native transfer syntax (PS3.5 Annex A), as they come: values pass through, with their bytes
  * swapped where the order differs. Sequences and items get undefined lengths, since theirs are not known ahead.
  * @throws DagpacsError `malformed-dataset` for what cannot be followed
  */

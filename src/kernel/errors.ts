@@ -37,6 +37,8 @@ export type ErrorCode =
   | 'invalid-parameter'
   /** No such resource. */
   | 'not-found'
+  /** It is held, but is nothing that is given out. */
+  | 'withheld'
   /** It is held, but not on the chain yet. */
   | 'not-anchored'
   /** Overload: try again later. HTTP 503 with Retry-After, DIMSE A700. */

@@ -8,7 +8,10 @@ export interface Archive {
   get(cid: Cid): Promise<Uint8Array | undefined>;
   /** The dag-cbor blocks that are there beside those that a record leads to, where the archive can tell. */
   others?(): Iterable<Cid>;
-  /** Makes sure that the archive goes on to hold all that hangs on `root`, where that is its business. */
-  pin?(root: Cid): Promise<void>;
+  /**
+   * Makes sure that the archive goes on to hold all that hangs on `root`, where that is its business.
+   * @returns the identities of the nodes that do
+   */
+  pin?(root: Cid): Promise<string[]>;
   close(): Promise<void>;
 }

@@ -11,6 +11,11 @@ export interface Block {
   bytes: Uint8Array;
 }
 
+export interface ClosedPack {
+  pack: number;
+  bytes: number;
+}
+
 /** The local, durable store of IPFS blocks, and the log that everything else follows from. */
 export interface BlockStore {
   /**
@@ -33,6 +38,33 @@ export interface BlockStore {
   read(cid: Cid, start?: number, end?: number, target?: Buffer): Promise<Uint8Array>;
   /** The dag-cbor blocks (instance nodes, records) between two positions, in order, each with the position after it. */
   replay(from: Position, to: Position): AsyncIterable<Block & { next: Position }>;
+  /**
+   * A whole block, checked against its CID; a damaged or missing one is first fetched from the swarm and put right here,
+   * where that is possible. For what {@link read} could not give.
+   * @throws DagpacsError `block-missing`, `block-damaged`, `storage-failed`
+   */
+  mend(cid: Cid): Promise<Uint8Array>;
+  /**
+   * Puts bytes, which the caller has checked, where the block is damaged, or to the end of the log where it is missing. Like
+   * {@link append} it is durable after the next {@link commit}. `only`: the swarm may not have it, so that it is not dropped.
+   * @throws DagpacsError `storage-failed`
+   */
+  restore(cid: Cid, bytes: Uint8Array, only?: 'only'): Promise<void>;
+  /** The packs that are closed, oldest first. */
+  closedPacks(): Promise<ClosedPack[]>;
+  /** The blocks of a pack, in order, without their bytes. */
+  list(pack: number): AsyncIterable<{ cid: Cid; size: number }>;
+  /**
+   * Writes a closed pack anew without the blocks that `drop` names, which are then missing; a crash leaves the old pack or
+   * the new one.
+   * @returns bytes that were freed
+   * @throws DagpacsError `storage-failed`
+   */
+  thin(pack: number, drop: (cid: Cid) => boolean): Promise<number>;
+  /** Whether a block came by {@link restore} to the end of the log, and so from the swarm. */
+  wasFetched(cid: Cid): boolean;
+  /** Whether anything was ever dropped by {@link thin}: what is missing may be in the swarm then. */
+  thinned(): boolean;
   /** Bytes of the packs, and free on their file system. */
   usage(): { packs: number; blocks: number; bytes: number; free: number };
   /** Commits and closes. */

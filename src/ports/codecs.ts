@@ -16,6 +16,8 @@ export interface CodedFrame {
  * afterwards, and throws DagpacsError `undecodable`, or `pushback` where too much waits already.
  */
 export interface Codecs {
+  /** Memory for the bytes of a frame, which may have been another's: every one of them is to be written. */
+  memory(size: number): Uint8Array;
   /** Native little-endian samples in `decodedLayout` of the frame's. */
   decode(frame: CodedFrame): Promise<Uint8Array>;
   /** `frame` in `transferSyntaxUID`, in `encodedLayout` of its decoded layout. What comes out was decoded and compared. */

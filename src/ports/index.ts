@@ -49,6 +49,14 @@ export interface Addition extends Omit<Version, 'version'>, VersionDetails {
   next: Position;
 }
 
+/** A node's word that it holds all of a batch pinned. */
+export interface Confirmation {
+  /** Its peer identity. */
+  node: string;
+  /** ISO 8601. */
+  at: string;
+}
+
 /** A batch as the index knows it. */
 export interface Batch {
   id: Hex;
@@ -60,7 +68,10 @@ export interface Batch {
   closedAt: string;
   count: number;
   studies: { reference: Hex; total: number }[];
+  /** When as many nodes as are wanted had confirmed it. */
   replicatedAt?: string;
+  /** The nodes that hold it pinned, in the order in which they confirmed. */
+  confirmations: Confirmation[];
   /** Signed transactions, newest last. */
   transactions: SignedTransaction[];
   anchored?: Anchored;
@@ -72,6 +83,16 @@ export interface Custody {
   storedAt: string;
   batch?: Batch;
   leafIndex?: number;
+}
+
+/** A version as {@link Index.scan} lists it. */
+export interface Scanned {
+  /** Its number among all versions. */
+  number: number;
+  node: Cid;
+  object: Cid;
+  /** The nodes that have confirmed its batch, by identity. */
+  confirmedBy: string[];
 }
 
 export interface Pending {
@@ -94,7 +115,7 @@ export interface Index {
   add(additions: Addition[], durable?: Promise<void>): Promise<void>;
   /** Adds a batch from its record, linking the versions whose nodes it lists in leaf order; idempotent by id. */
   addBatch(
-    batch: Omit<Batch, 'transactions' | 'studies'>,
+    batch: Omit<Batch, 'transactions' | 'studies' | 'confirmations'>,
     nodes: Cid[],
     studies: Batch['studies'],
     next: Position,
@@ -111,8 +132,11 @@ export interface Index {
   headers(studyInstanceUID: string, seriesInstanceUID?: string): (InstanceUIDs & { header: Uint8Array })[];
   /** A number that changes whenever the answer of {@link headers} would. 0 where there is nothing. */
   revision(studyInstanceUID: string, seriesInstanceUID?: string): number;
-  /** JSON texts of DICOM JSON objects; RetrieveURL is `retrieve:/studies/…`. `more`: results were cut by the limit. */
-  query(query: Query): { rows: string[]; more: boolean };
+  /**
+   * JSON texts of DICOM JSON objects, read while they are gone through; RetrieveURL is `retrieve:/studies/…`. `more`:
+   * results were cut by the limit. @throws DagpacsError `invalid-parameter`
+   */
+  query(query: Query): { rows: Iterable<string>; more: boolean };
 
   /** The oldest versions that are in no batch, at most `max`. */
   pending(max: number): Pending;
@@ -137,7 +161,24 @@ export interface Index {
   /** The same for many, in one transaction. */
   setAllAnchored(changes: { id: Hex; anchored: Anchored | undefined }[]): void;
   setFinal(id: Hex, at: string): void;
-  setReplicated(id: Hex, at: string): void;
+  /** Notes that a node holds the batch; with `copies` of them it is replicated. Again is no change. */
+  confirm(id: Hex, confirmation: Confirmation, copies: number): void;
+  /** Forgets that a node holds the batches; those that are left with less than `copies` are not replicated any more. */
+  withdraw(ids: readonly Hex[], node: string, copies: number): void;
+  /** Batches that are not replicated and that the node has not confirmed, oldest first. */
+  unconfirmed(node: string, limit: number): Batch[];
+  /** Records of all batches that a node has confirmed. */
+  confirmedBy(node: string): { id: Hex; record: Cid }[];
+  /** The nodes that have confirmed anything. */
+  confirmingNodes(): string[];
+  /** Judges all batches by another number of copies than before. */
+  setCopies(copies: number): void;
+  /** Of instance nodes, those of versions that are held. */
+  knownNodes(nodes: readonly Cid[]): Cid[];
+  /** Versions in the order in which they came, from the one after number `after` (0: the first). */
+  scan(after: number, limit: number): Scanned[];
+  /** Of instance nodes, those whose batch is replicated, with their sealed objects. */
+  replicatedObjects(nodes: readonly Cid[]): { node: Cid; object: Cid }[];
 
   /** Versions per furthest stage, and in all. */
   counts(): {

@@ -23,7 +23,7 @@ export interface Row {
 }
 
 const BATCH = 50;
-const PARALLEL = 6;
+const PARALLEL = 8;
 const JSON_TYPE = 'application/dicom+json';
 const PART10 = 'multipart/related; type="application/dicom"; transfer-syntax=*';
 const FRAMES = 'multipart/related; type=application/octet-stream; transfer-syntax=*';
@@ -53,14 +53,27 @@ async function stowInBatches(peer: Peer, { files }: Series): Promise<void> {
   }
 }
 
-async function frames(peer: Peer, series: Series): Promise<void> {
-  const waiting = series.sopInstanceUIDs.slice(0, 300);
+/** Instances `count` of the series, by several clients at once. */
+async function atOnce(series: Series, count: number, read: (sop: string) => Promise<unknown>): Promise<void> {
+  const waiting = series.sopInstanceUIDs.slice(0, count);
   const reader = async () => {
-    for (let sop = waiting.pop(); sop !== undefined; sop = waiting.pop()) {
-      await get(`${seriesUrl(peer, series)}/instances/${sop}/frames/1`, FRAMES);
-    }
+    for (let sop = waiting.pop(); sop !== undefined; sop = waiting.pop()) await read(sop);
   };
   await Promise.all(Array.from({ length: PARALLEL }, reader));
+}
+
+function frames(peer: Peer, series: Series): Promise<void> {
+  return atOnce(series, 300, (sop) => get(`${seriesUrl(peer, series)}/instances/${sop}/frames/1`, FRAMES));
+}
+
+/** Grows with every reading, so that no server has the image already. */
+const windows = new WeakMap<Peer, number>();
+
+function rendered(peer: Peer, series: Series): Promise<void> {
+  const width = (windows.get(peer) ?? 400) + 1;
+  windows.set(peer, width);
+  const query = `rendered?window=500,${width},linear&quality=90`;
+  return atOnce(series, 200, (sop) => get(`${seriesUrl(peer, series)}/instances/${sop}/${query}`, 'image/jpeg'));
 }
 
 async function framesOneByOne(peer: Peer, series: Series): Promise<void> {
@@ -86,4 +99,5 @@ export const rows: readonly Row[] = [
   { name: 'whole series', writes: false, run: (peer, series) => get(seriesUrl(peer, series), PART10) },
   { name: `300 frames, ${PARALLEL} at a time`, writes: false, run: frames },
   { name: '200 frames, one by one', writes: false, run: framesOneByOne },
+  { name: `200 rendered as JPEG, ${PARALLEL} at a time`, writes: false, run: rendered },
 ];

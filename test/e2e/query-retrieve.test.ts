@@ -58,9 +58,19 @@ test('a workstation finds and moves what was pushed, and a stranger does not', {
     t.equal((await fetch(`${bridge.url}/dimse/${path}`, { method: 'POST' })).status, status, path);
   }
   const command = (...args: string[]) =>
-    runTool(process.execPath, ['src/cli.ts', 'send', ...args], { DAGPACS_DATA_DIR: bridge.dataDir });
-  const byCommand = await command(aeTitle, study);
+    runTool(process.execPath, ['src/cli.ts', ...args], { DAGPACS_DATA_DIR: bridge.dataDir });
+  const byCommand = await command('send', aeTitle, study);
   t.equal(byCommand.code, 0, byCommand.output);
   t.match(byCommand.output, /"completed":3,"failed":0/);
-  t.equal((await command('NOBODY', study)).code, 2);
+  t.equal((await command('send', 'NOBODY', study)).code, 2);
+
+  const echoed = await command('echo', aeTitle);
+  t.equal(echoed.code, 0, echoed.output);
+  t.match(echoed.output, /^RECORDER answered in \d+\.\d ms\n/);
+  t.equal((await command('echo', 'NOBODY')).code, 2);
+  await workstation.stop();
+  const silent = await command('echo', aeTitle);
+  t.equal(silent.code, 1, 'the answer is no');
+  t.match(silent.output, /The peer cannot be reached/);
+  t.equal((await fetch(`${bridge.url}/dimse/${aeTitle}/echo`, { method: 'POST' })).status, 502);
 });

@@ -66,10 +66,10 @@ async function allAnswers(bridge: Bridge): Promise<Map<string, string>> {
     };
     for (const { version } of custody.versions)
       await get(`/custody/instances/${instance}/versions/${version}`, bridge.url);
-    // Stages hold the times at which this bridge learnt of them.
+    // Stages and confirmations hold the times at which this bridge learnt of them.
     answers.set(
       `/custody/instances/${instance}`,
-      JSON.stringify(custody.versions.map((v) => ({ ...v, stage: 0, stages: 0 }))),
+      JSON.stringify(custody.versions.map((v) => ({ ...v, stage: 0, stages: 0, confirmations: 0 }))),
     );
   }
   return answers;

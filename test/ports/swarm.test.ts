@@ -13,7 +13,7 @@ import { openSwarm } from '../../src/adapters/swarm/swarm.ts';
 import { cidOf, DAG_CBOR, DAG_PB, RAW } from '../../src/ipld/cid.ts';
 import { isDagpacsError } from '../../src/kernel/errors.ts';
 import type { Block } from '../../src/ports/blocks.ts';
-import type { Swarm, SwarmStatus } from '../../src/ports/swarm.ts';
+import type { Swarm, SwarmNode, SwarmStatus } from '../../src/ports/swarm.ts';
 import { daemonOf, ipfs, skipKubo, startKuboNode } from '../fixtures/kubo.ts';
 import { freePorts } from '../fixtures/ports.ts';
 import { listeners } from '../fixtures/processes.ts';
@@ -32,6 +32,12 @@ function open(t: Test, options: Omit<SwarmOptions, 'log'>): Swarm {
   const swarm = openSwarm({ ...options, log });
   t.teardown(() => swarm.close());
   return swarm;
+}
+
+function only(swarm: Swarm): SwarmNode {
+  const [node] = swarm.nodes;
+  if (!node) throw new Error('there is no node');
+  return node;
 }
 
 async function until(swarm: Swarm, state: SwarmStatus['state']): Promise<SwarmStatus> {
@@ -76,8 +82,8 @@ test('a private Kubo as a child', { skip: skipKubo }, async (t) => {
   const swarm = openSwarm({ dataDir, log, tuning: quick });
   t.teardown(() => swarm.close());
   t.match(await swarm.status(), { state: 'starting', peers: 0 }, 'it returns before there is a node');
-  await t.rejects(swarm.put(each(blocks)), unavailable, 'nothing is taken until then');
-  await t.rejects(swarm.pin(record.cid), unavailable);
+  await t.rejects(only(swarm).put(each(blocks)), unavailable, 'nothing is taken until then');
+  await t.rejects(only(swarm).pin(record.cid), unavailable);
   const { node, peers } = await until(swarm, 'connected');
   t.equal(peers, 0);
 
@@ -109,8 +115,8 @@ test('a private Kubo as a child', { skip: skipKubo }, async (t) => {
   });
 
   await t.test('takes blocks of every codec and holds a batch by one pin', async (t) => {
-    await swarm.put(each(blocks));
-    await swarm.pin(record.cid);
+    await only(swarm).put(each(blocks));
+    await only(swarm).pin(record.cid);
     const pins = (await ipfs(repo, 'pin', 'ls', '--type=recursive')).toString();
     t.match(pins, `${record.cid} recursive`);
     const held = (await ipfs(repo, 'refs', '--recursive', record.cid.toString())).toString().trim().split('\n');
@@ -118,7 +124,7 @@ test('a private Kubo as a child', { skip: skipKubo }, async (t) => {
     for (const { cid, bytes } of [...blocks.slice(0, 4), record]) {
       t.ok((await ipfs(repo, 'block', 'get', cid.toString())).equals(bytes), `block ${cid.code.toString(16)}`);
     }
-    await swarm.put(each(blocks));
+    await only(swarm).put(each(blocks));
     t.pass('the same blocks again');
   });
 
@@ -129,14 +135,14 @@ test('a private Kubo as a child', { skip: skipKubo }, async (t) => {
     while (daemonOf(repo) === undefined) await sleep(10);
     t.equal((await until(swarm, 'connected')).node, node, 'the same node');
     const { blocks, record } = batchOf(1);
-    await swarm.put(each(blocks));
-    await swarm.pin(record.cid);
+    await only(swarm).put(each(blocks));
+    await only(swarm).pin(record.cid);
   });
 
   await t.test('is replaced when it hangs, and nobody waits for it', async (t) => {
     const first = daemonOf(repo) as number;
     process.kill(first, 'SIGSTOP');
-    await t.rejects(swarm.put(each(batchOf(1).blocks)), unavailable);
+    await t.rejects(only(swarm).put(each(batchOf(1).blocks)), unavailable);
     while (daemonOf(repo) === first) await sleep(10);
     t.equal((await until(swarm, 'connected')).node, node);
   });
@@ -156,38 +162,38 @@ test('a Kubo that is run elsewhere', { skip: skipKubo }, async (t) => {
   const dataDir = await tempFolder(t);
 
   for (const api of [kubo.url, kubo.multiaddr]) {
-    const swarm = open(t, { dataDir, api });
+    const swarm = open(t, { dataDir, apis: [api] });
     await until(swarm, 'connected');
     const { blocks, record } = batchOf(2);
-    await swarm.put(each(blocks));
-    await swarm.pin(record.cid);
+    await only(swarm).put(each(blocks));
+    await only(swarm).pin(record.cid);
     t.match((await kubo.ipfs('pin', 'ls', '--type=recursive')).toString(), record.cid.toString());
   }
 
   await t.test('a pin of blocks that nobody has ends in bounded time', async (t) => {
-    const swarm = open(t, { dataDir, api: kubo.url, tuning: { ...quick, pinTimeoutMs: 500 } });
+    const swarm = open(t, { dataDir, apis: [kubo.url], tuning: { ...quick, pinTimeoutMs: 500 } });
     await until(swarm, 'connected');
-    await t.rejects(swarm.pin(cidOf(RAW, randomBytes(8))), unavailable);
+    await t.rejects(only(swarm).pin(cidOf(RAW, randomBytes(8))), unavailable);
     t.equal((await swarm.status()).state, 'connected', 'the node is not to blame');
   });
 
   await t.test('an error of the blocks’ source is that error, and many small blocks all arrive', async (t) => {
-    const swarm = open(t, { dataDir, api: kubo.url });
+    const swarm = open(t, { dataDir, apis: [kubo.url] });
     await until(swarm, 'connected');
     const failing = (async function* () {
       yield block(RAW, randomBytes(8));
       throw new Error('disk gone');
     })();
-    await t.rejects(swarm.put(failing), { message: 'disk gone' });
+    await t.rejects(only(swarm).put(failing), { message: 'disk gone' });
     const small = Array.from({ length: 1000 }, (_, index) => block(RAW, randomBytes(index)));
-    await swarm.put(each(small));
+    await only(swarm).put(each(small));
     const refs = (await kubo.ipfs('refs', 'local')).toString();
     t.equal(small.filter(({ cid }) => !refs.includes(cid.toString())).length, 0);
   });
 
   await t.test('a proxy between us that hangs, swaps or refuses', async (t) => {
     const proxy = await startProxy(t, kubo.url);
-    const swarm = open(t, { dataDir, api: proxy.url, tuning: { ...quick, putTimeoutMs: 500 } });
+    const swarm = open(t, { dataDir, apis: [proxy.url], tuning: { ...quick, putTimeoutMs: 500 } });
     await until(swarm, 'connected');
 
     proxy.onPut = () => undefined;
@@ -195,20 +201,20 @@ test('a Kubo that is run elsewhere', { skip: skipKubo }, async (t) => {
     const many = (async function* () {
       for (; pulled < 2000; pulled++) yield block(RAW, randomBytes(1 << 16));
     })();
-    await t.rejects(swarm.put(many), unavailable, 'a request without an answer');
+    await t.rejects(only(swarm).put(many), unavailable, 'a request without an answer');
     t.ok(pulled < 500, `bounded memory: ${pulled} of 2000 blocks were read`);
 
     await until(swarm, 'connected');
     proxy.onPut = (_, response) => response.end(`{"Key":"${cidOf(RAW, new Uint8Array(1))}","Size":1}\n`);
-    await t.rejects(swarm.put(each([block(RAW, randomBytes(8))])), { ...unavailable, message: /another CID/ });
+    await t.rejects(only(swarm).put(each([block(RAW, randomBytes(8))])), { ...unavailable, message: /another CID/ });
 
     await until(swarm, 'connected');
     proxy.onPut = (_, response) => response.writeHead(413).end('<html>\n<body>too large</body>');
-    await t.rejects(swarm.put(each(batchOf(1).blocks)), { ...unavailable, message: /413/ });
+    await t.rejects(only(swarm).put(each(batchOf(1).blocks)), { ...unavailable, message: /413/ });
 
     await until(swarm, 'connected');
     proxy.onPut = undefined;
-    await swarm.put(each(batchOf(1).blocks));
+    await only(swarm).put(each(batchOf(1).blocks));
     t.pass('and then it works again');
   });
 });
@@ -226,21 +232,21 @@ test('what is not Kubo', async (t) => {
         request.resume();
         answer(response);
       });
-      const swarm = open(t, { dataDir, api: await listen(t, server), tuning: quick });
+      const swarm = open(t, { dataDir, apis: [await listen(t, server)], tuning: quick });
       t.match((await until(swarm, 'unreachable')).reason, reason);
-      await t.rejects(swarm.put(each([])), unavailable);
+      await t.rejects(only(swarm).put(each([])), unavailable);
     });
   }
 
   await t.test('a socket that accepts and never answers', async (t) => {
     const server = createTcpServer((socket) => socket.resume().on('error', () => undefined));
-    const swarm = open(t, { dataDir, api: await listen(t, server), tuning: quick });
+    const swarm = open(t, { dataDir, apis: [await listen(t, server)], tuning: quick });
     t.match((await until(swarm, 'unreachable')).reason, /no answer in time/);
   });
 
   await t.test('nobody yet, then Kubo', { skip: skipKubo }, async (t) => {
     const [port] = await freePorts(1);
-    const swarm = open(t, { dataDir, api: `http://127.0.0.1:${port}`, tuning: quick });
+    const swarm = open(t, { dataDir, apis: [`http://127.0.0.1:${port}`], tuning: quick });
     t.match((await until(swarm, 'unreachable')).reason, /connection refused/);
     const kubo = await startKuboNode();
     t.teardown(() => kubo.stop());
@@ -249,7 +255,7 @@ test('what is not Kubo', async (t) => {
   });
 
   await t.test('an address that is none', async (t) => {
-    t.throws(() => openSwarm({ dataDir, api: 'localhost:5001', log }), { code: 'bad-setting' });
+    t.throws(() => openSwarm({ dataDir, apis: ['localhost:5001'], log }), { code: 'bad-setting' });
   });
 });
 
@@ -262,7 +268,9 @@ test('no Kubo', async (t) => {
   ] as const) {
     const swarm = open(t, { dataDir, bin });
     t.match((await until(swarm, 'off')).reason, reason);
-    const error = await swarm.put(each([])).catch((caught: unknown) => caught);
+    const error = await only(swarm)
+      .put(each([]))
+      .catch((caught: unknown) => caught);
     t.ok(isDagpacsError(error, 'swarm-unavailable'));
   }
 });

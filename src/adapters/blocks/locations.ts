@@ -23,6 +23,7 @@ export class Locations {
   readonly #database: DatabaseSync;
   readonly #find: StatementSync;
   readonly #insert: StatementSync;
+  readonly #move: StatementSync;
   readonly #setCursor: StatementSync;
   readonly #recent = new Map<string, Location>();
   #waiting: { cid: Cid; location: Location }[] = [];
@@ -41,9 +42,12 @@ export class Locations {
         length INTEGER NOT NULL) WITHOUT ROWID;
       CREATE TABLE IF NOT EXISTS cursor (id INTEGER PRIMARY KEY CHECK (id = 0), pack INTEGER NOT NULL,
         end INTEGER NOT NULL, blocks INTEGER NOT NULL);
+      CREATE TABLE IF NOT EXISTS fetched (cid BLOB PRIMARY KEY) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS thinned (pack INTEGER PRIMARY KEY);
       INSERT OR IGNORE INTO cursor VALUES (0, 0, 0, 0);`);
     this.#find = this.#database.prepare('SELECT pack, start, length FROM blocks WHERE cid = ?');
     this.#insert = this.#database.prepare('INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, ?)');
+    this.#move = this.#database.prepare('UPDATE blocks SET pack = ?, start = ?, length = ? WHERE cid = ?');
     this.#setCursor = this.#database.prepare('UPDATE cursor SET pack = ?, end = ?, blocks = ?');
     const row = this.#database.prepare('SELECT pack, end, blocks FROM cursor').get() as Record<string, number>;
     this.#durable = { pack: row.pack as number, offset: row.end as number };
@@ -100,7 +104,11 @@ export class Locations {
     try {
       let added = 0;
       for (const { cid, location } of rows) {
-        added += Number(this.#insert.run(cid.bytes, location.pack, location.offset, location.length).changes);
+        const { pack, offset, length } = location;
+        const fresh = Number(this.#insert.run(cid.bytes, pack, offset, length).changes);
+        added += fresh;
+        // What was missing and is held again lies at its newest place.
+        if (fresh === 0) this.#move.run(pack, offset, length, cid.bytes);
       }
       this.#setCursor.run(pack, offset, this.#blocks + added);
       this.#database.exec('COMMIT');
@@ -112,6 +120,62 @@ export class Locations {
     }
     this.#waiting = this.#waiting.filter((row) => !settled(row));
     for (const { cid } of rows) this.#recent.delete(cid.toString());
+  }
+
+  /** Notes that a block came from the swarm, where it therefore is. */
+  noteFetched(cid: Cid): void {
+    this.#database.prepare('INSERT OR IGNORE INTO fetched VALUES (?)').run(cid.bytes);
+  }
+
+  wasFetched(cid: Cid): boolean {
+    return this.#database.prepare('SELECT 1 FROM fetched WHERE cid = ?').get(cid.bytes) !== undefined;
+  }
+
+  /**
+   * Says where the blocks of a pack lie in the file that is to take its place, and which are gone. Durable when it returns:
+   * this is the moment from which the new file counts. @throws the database's error
+   */
+  replacePack(pack: number, kept: readonly { cid: Cid; location: Location }[], dropped: readonly Cid[]): void {
+    this.flush();
+    // SQLite takes this outside a transaction only.
+    this.#database.exec('PRAGMA synchronous = FULL; BEGIN');
+    try {
+      const move = this.#database.prepare('UPDATE blocks SET start = ? WHERE cid = ? AND pack = ?');
+      let gone = 0;
+      for (const { cid, location } of kept) {
+        // The mark of a thinned pack is new in it.
+        gone -= Number(this.#insert.run(cid.bytes, pack, location.offset, location.length).changes);
+        move.run(location.offset, cid.bytes, pack);
+      }
+      const drop = this.#database.prepare('DELETE FROM blocks WHERE cid = ? AND pack = ?');
+      const forget = this.#database.prepare('DELETE FROM fetched WHERE cid = ?');
+      for (const cid of dropped) {
+        gone += Number(drop.run(cid.bytes, pack).changes);
+        forget.run(cid.bytes);
+      }
+      this.#database.prepare('UPDATE cursor SET blocks = blocks - ?').run(gone);
+      this.#database.prepare('INSERT OR IGNORE INTO thinned VALUES (?)').run(pack);
+      this.#database.exec('COMMIT');
+      this.#blocks -= gone;
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      throw error;
+    } finally {
+      this.#database.exec('PRAGMA synchronous = NORMAL');
+    }
+  }
+
+  /** Packs of which {@link replacePack} was told, and whose file may not have been put in place yet. */
+  replacedPacks(): number[] {
+    return this.#database
+      .prepare('SELECT pack FROM thinned')
+      .all()
+      .map((row) => Number(row.pack));
+  }
+
+  /** The new file is in its place. */
+  packReplaced(pack: number): void {
+    this.#database.prepare('DELETE FROM thinned WHERE pack = ?').run(pack);
   }
 
   close(): void {

@@ -102,6 +102,22 @@ export async function* walkSections(file: FileHandle, start: number, end: number
   }
 }
 
+/** The blocks of a pack, in order; `end` tells where it ends, where that is not the end of the file. */
+export async function* listBlocks(
+  directory: string,
+  pack: number,
+  end: () => number | undefined,
+): AsyncIterable<{ cid: Cid; size: number }> {
+  const file = await open(packPath(directory, pack), 'r');
+  try {
+    for await (const { cid, dataStart, dataEnd } of walkSections(file, 0, end() ?? (await file.stat()).size)) {
+      yield { cid, size: dataEnd - dataStart };
+    }
+  } finally {
+    await file.close();
+  }
+}
+
 function readHead(window: Buffer, at: number): ReturnType<typeof parseSection> {
   try {
     return parseSection(window, at);

@@ -1,16 +1,18 @@
 import { existsSync, renameSync, statfsSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { mkdir, open, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Cid } from '../../ipld/cid.ts';
+import { sectionHead } from '../../ipld/car.ts';
+import { type Cid, matchesCid, RAW } from '../../ipld/cid.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
 import { Locations } from './locations.ts';
 import type { BlockStoreOptions } from './options.ts';
-import { createPack, listPacks, packPath, readExactly } from './pack-file.ts';
+import { createPack, listBlocks, listPacks, packPath, readExactly } from './pack-file.ts';
 import { PackWriter, storageFailed } from './pack-writer.ts';
 import { recover, replay } from './recover.ts';
+import { MARK, placeThinPack, settleThinPacks, writeThinPack } from './thin.ts';
 
 /** Packs kept open for reading. */
 const OPEN_PACKS = 64;
@@ -28,6 +30,16 @@ export async function openPackStore(options: BlockStoreOptions): Promise<BlockSt
     log.error('block-store-not-opened', { reason: (error as Error).message });
     throw error instanceof DagpacsError ? error : storageFailed(`open ${directory}`, error);
   }
+}
+
+/** Runs one after the other what must not run side by side. */
+function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const turn = last.then(work);
+    last = turn.catch(() => undefined);
+    return turn;
+  };
 }
 
 async function nextPack(directory: string, pack: number) {
@@ -51,10 +63,11 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
   const { directory, log } = options;
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const locations = openLocations(join(directory, 'locations.sqlite'), log);
+  await settleThinPacks(directory, await readdir(directory), locations);
   const found = await recover(directory, locations, log);
   const current = found?.intact
     ? { pack: found.pack, file: await open(packPath(directory, found.pack), 'r+'), end: found.end }
-    : await nextPack(directory, (found?.pack ?? 0) + 1);
+    : await nextPack(directory, Math.max(found?.pack ?? 0, locations.cursor.pack) + 1);
 
   let packBytes = 0;
   for (const pack of await listPacks(directory)) {
@@ -95,12 +108,81 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
     }
   }
 
+  const exclusive = oneAtATime();
+
+  /** Writes the section where it lies, so that the pack is what it was; false where it does not lie anywhere any more. */
+  async function restoreInPlace(cid: Cid, bytes: Uint8Array): Promise<boolean> {
+    const place = locations.find(cid);
+    if (!place || place.length !== bytes.length) return false;
+    let file: FileHandle;
+    try {
+      file = await open(packPath(directory, place.pack), 'r+');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+      throw error;
+    }
+    try {
+      if ((await file.stat()).size < place.offset + place.length) return false;
+      const head = sectionHead(cid, bytes.length);
+      await file.writev([head, bytes], place.offset - head.length);
+      await file.datasync();
+      return true;
+    } finally {
+      await file.close();
+    }
+  }
+
+  async function thin(pack: number, drop: (cid: Cid) => boolean): Promise<number> {
+    const written = await writeThinPack(directory, pack, drop, (cid) => locations.find(cid));
+    if (!written) return 0;
+    const { file, kept, dropped, before, after } = written;
+    const old = files.get(pack);
+    // In one turn, so that every reader has a place and a file that belong together.
+    locations.replacePack(pack, kept, dropped);
+    files.set(pack, Promise.resolve(file));
+    packBytes -= before - after;
+    await placeThinPack(directory, pack, locations);
+    await (await old)?.close();
+    return before - after;
+  }
+
+  async function attempt<T>(what: string, act: () => Promise<T>): Promise<T> {
+    try {
+      return await act();
+    } catch (error) {
+      throw error instanceof DagpacsError ? error : storageFailed(what, error);
+    }
+  }
+
   return {
     append: (cid, parts) => writer.append(cid, parts),
     commit: () => writer.commit(),
     position: () => writer.position,
     has: (cid) => locations.find(cid) !== undefined,
     read,
+    async mend(cid) {
+      const bytes = await read(cid);
+      if (matchesCid(cid, bytes)) return bytes;
+      throw new DagpacsError('block-damaged', 'a block is damaged');
+    },
+    restore: (cid, bytes, only) =>
+      exclusive(() =>
+        attempt('restore a block', async () => {
+          if (await restoreInPlace(cid, bytes)) return;
+          await writer.append(cid, [bytes]);
+          if (cid.code === RAW && only === undefined) locations.noteFetched(cid);
+        }),
+      ),
+    async closedPacks() {
+      const closed = Math.min(writer.position.pack, locations.cursor.pack);
+      const packs = (await listPacks(directory)).filter((pack) => pack < closed);
+      return Promise.all(packs.map(async (pack) => ({ pack, bytes: (await stat(packPath(directory, pack))).size })));
+    },
+    list: (pack) =>
+      listBlocks(directory, pack, () => (pack === writer.position.pack ? writer.position.offset : undefined)),
+    thin: (pack, drop) => exclusive(() => attempt('thin a pack', () => thin(pack, drop))),
+    wasFetched: (cid) => locations.wasFetched(cid),
+    thinned: () => locations.find(MARK) !== undefined,
     replay: (from, to) => replay(directory, from, to),
     usage() {
       const { bavail, bsize } = statfsSync(directory);

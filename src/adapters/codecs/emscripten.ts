@@ -30,14 +30,6 @@ interface CharLs {
   JpegLSEncoder: new () => Encoder & { setNearLossless(value: number): void; setInterleaveMode(mode: number): void };
 }
 
-interface LibJpegTurbo {
-  JPEGEncoder: new () => Encoder & {
-    setQuality(value: number): void;
-    setProgressive(value: boolean): void;
-    setSubSampling(value: number): void;
-  };
-}
-
 /** A module that has given more than this at once is not kept. */
 const MAX_KEPT_BYTES = 32 * 1024 * 1024;
 
@@ -110,36 +102,6 @@ export class JpegLs {
         encoder.getDecodedBuffer(info).set(pixels);
         encoder.setNearLossless(0);
         encoder.setInterleaveMode(info.componentCount === 1 ? 0 : info.bitsPerSample > 8 ? BY_LINE : BY_SAMPLE);
-        encoder.encode();
-        return encoder.getEncodedBuffer();
-      },
-    );
-  }
-}
-
-/** Places of the module's enumeration: chrominance as it is, of two pixels in a row, and none. */
-const SAMPLING_444 = 0;
-const SAMPLING_422 = 1;
-const SAMPLING_GREY = 3;
-
-/** Baseline JPEG by libjpeg-turbo, for images that are shown. */
-export class Jpeg {
-  readonly #codec = new EmscriptenCodec<LibJpegTurbo>('@cornerstonejs/codec-libjpeg-turbo-8bit');
-
-  ready(): Promise<void> {
-    return this.#codec.ready();
-  }
-
-  /** Grey or RGB of 8 bits; colour is subsampled at qualities where it does not show. */
-  encode(pixels: Uint8Array, width: number, height: number, channels: 1 | 3, quality: number): Uint8Array {
-    return this.#codec.use(
-      ({ JPEGEncoder }) => new JPEGEncoder(),
-      (encoder) => {
-        const info = { width, height, bitsPerSample: 8, componentCount: channels, isSigned: false };
-        encoder.getDecodedBuffer(info).set(pixels);
-        encoder.setQuality(quality);
-        encoder.setProgressive(false);
-        encoder.setSubSampling(channels === 1 ? SAMPLING_GREY : quality > 90 ? SAMPLING_444 : SAMPLING_422);
         encoder.encode();
         return encoder.getEncodedBuffer();
       },

@@ -8,6 +8,8 @@ export interface CodecOptions {
   timeoutMs: number;
   /** Bytes that one decoded frame may have. */
   maxFrameBytes: number;
+  /** Bytes of memory for frames that may be kept for the next ones. */
+  maxIdleBytes: number;
   /** Milliseconds without work after which a thread ends. */
   idleMs: number;
 }
@@ -17,5 +19,6 @@ export const codecDefaults: CodecOptions = {
   maxQueue: 256,
   timeoutMs: 30_000,
   maxFrameBytes: 256 * 1024 * 1024,
+  maxIdleBytes: 16 * 1024 * 1024,
   idleMs: 60_000,
 };

@@ -1,9 +1,12 @@
 import { Worker } from 'node:worker_threads';
 import { undecodable } from '../../dicom/pixels.ts';
+import type { Rendering } from '../../dicom/rendering.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Codecs, CodedFrame } from '../../ports/codecs.ts';
 import type { Job, Outcome } from './job.ts';
+import { encodeJpeg } from './jpeg.ts';
+import { FrameMemory } from './memory.ts';
 import type { CodecOptions } from './options.ts';
 
 interface Waiting {
@@ -12,15 +15,20 @@ interface Waiting {
   reject(error: Error): void;
 }
 
+/** Images that are encoded at one time. */
+const MAX_ENCODING = 8;
+
 /** The codecs on a few threads that start when there is work. A thread that crashes or takes too long is replaced. */
 export function openCodecs(options: CodecOptions, modules: { log: Log }): Codecs {
   const queue: Waiting[] = [];
   const threads = new Set<Thread>();
+  /** Images that are being encoded: each is held whole, so that threads wait where there are too many. */
+  let encoding = 0;
   let closed = false;
 
   function next(): void {
     const idle = [...threads].find((thread) => thread.idle);
-    if (queue.length === 0 || (!idle && threads.size >= options.threads)) return;
+    if (queue.length === 0 || encoding >= MAX_ENCODING || (!idle && threads.size >= options.threads)) return;
     const thread = idle ?? start();
     thread.take(queue.shift() as Waiting);
     next();
@@ -44,12 +52,29 @@ export function openCodecs(options: CodecOptions, modules: { log: Log }): Codecs
     });
   }
 
+  const memory = new FrameMemory(options.maxIdleBytes);
+
+  async function jpeg(samples: Uint8Array, { width, height, quality }: Rendering): Promise<Uint8Array> {
+    encoding++;
+    try {
+      return await encodeJpeg(samples, width, height, quality);
+    } finally {
+      memory.giveBack(samples);
+      encoding--;
+      next();
+    }
+  }
+
   const { maxFrameBytes: maxBytes } = options;
   return {
+    memory: (size) => memory.take(size),
     decode: (frame) => run({ kind: 'decode', frame: owned(frame), maxBytes }),
     transcode: (frame, transferSyntaxUID) =>
       run({ kind: 'transcode', frame: owned(frame), transferSyntaxUID, maxBytes }),
-    render: (frames, rendering) => run({ kind: 'render', frames: frames.map(owned), rendering, maxBytes }),
+    async render(frames, rendering) {
+      const made = await run({ kind: 'render', frames: frames.map(owned), rendering, maxBytes });
+      return rendering.format === 'image/jpeg' ? jpeg(made, rendering) : made;
+    },
     async close() {
       closed = true;
       for (const { reject } of queue.splice(0)) reject(new DagpacsError('pushback', 'The bridge is stopping'));

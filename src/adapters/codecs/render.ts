@@ -8,7 +8,10 @@ import { decodeFrame } from './decode.ts';
 import { encodeGif } from './gif.ts';
 import { encodePng } from './png.ts';
 
-/** Frames as one image in a consumer format. @throws DagpacsError `undecodable` */
+/**
+ * Frames as one image in a consumer format; for JPEG its samples by pixel, which are encoded elsewhere.
+ * @throws DagpacsError `undecodable`
+ */
 export function renderFrames(
   coders: Coders,
   frames: readonly CodedFrame[],
@@ -24,13 +27,5 @@ export function renderFrames(
   const [first] = images;
   if (!first) throw undecodable('A frame to render');
   if (rendering.format === 'image/gif') return encodeGif(images, rendering.frameMs);
-  return rendering.format === 'image/png' ? encodePng(first) : encodeJpeg(coders, first, rendering.quality);
-}
-
-function encodeJpeg({ jpeg }: Coders, { width, height, channels, data }: Raster, quality: number): Uint8Array {
-  try {
-    return jpeg.encode(data, width, height, channels, quality);
-  } catch (error) {
-    throw undecodable('An image that the JPEG encoder takes', error);
-  }
+  return rendering.format === 'image/png' ? encodePng(first) : first.data;
 }

@@ -3,6 +3,7 @@ import { DagpacsError } from '../../kernel/errors.ts';
 import type { Addition } from '../../ports/index.ts';
 import { INSTANCE_ATTRIBUTES } from './attributes.ts';
 import type { Connection } from './database.ts';
+import type { KeyValues } from './key-values.ts';
 import { GLUE, headerMembers, numberOf, pick } from './members.ts';
 import { NO_NUMBER } from './schema.ts';
 import type { SeriesEntry } from './series.ts';
@@ -20,11 +21,13 @@ export class Additions {
   readonly #writer: Connection;
   readonly #state: StateRow;
   readonly #studies: StudyTable;
+  readonly #keys: KeyValues;
 
-  constructor(writer: Connection, state: StateRow) {
+  constructor(writer: Connection, state: StateRow, keys: KeyValues) {
     this.#writer = writer;
     this.#state = state;
-    this.#studies = new StudyTable(writer);
+    this.#keys = keys;
+    this.#studies = new StudyTable(writer, keys);
   }
 
   /** @throws DagpacsError `instance-in-other-study`, `storage-failed` */
@@ -77,6 +80,7 @@ export class Additions {
       study.instances += 1;
       this.#state.change('instances', 1);
     }
+    this.#keys.replace('instance', instance, addition.dataset, previous === null);
     this.#insert(addition, { id, instance, series: series.id, version, previous });
     this.#state.change('versions', 1);
     this.#state.change('pending', 1);

@@ -23,7 +23,7 @@ export class BatchTable {
   }
 
   /** See {@link Index.addBatch}; the cursor is the caller's. A node that is not held leaves its leaf without a version. */
-  add(batch: Omit<Batch, 'transactions' | 'studies'>, nodes: Cid[], studies: Batch['studies']): void {
+  add(batch: Omit<Batch, 'transactions' | 'studies' | 'confirmations'>, nodes: Cid[], studies: Batch['studies']): void {
     const row = this.#writer.insert(
       `INSERT INTO batches (hash, sequence, record, previous_root, merkle_root, closed_at, count, linked)
         VALUES (?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (hash) DO NOTHING`,
@@ -43,7 +43,6 @@ export class BatchTable {
     const linked = this.#link(row, batch.sequence, nodes);
     this.#writer.run('UPDATE batches SET linked = ? WHERE id = ?', linked, row);
     this.#state.change('pending', -linked);
-    if (batch.replicatedAt !== undefined) this.setReplicated(batch.id, batch.replicatedAt);
     if (batch.anchored) this.setAnchored(batch.id, batch.anchored);
     if (batch.finalAt !== undefined) this.setFinal(batch.id, batch.finalAt);
   }
@@ -101,7 +100,8 @@ export class BatchTable {
     this.#update(id, 'final_at = ?', at);
   }
 
-  setReplicated(id: Hex, at: string): void {
+  /** With null it is not replicated any more. */
+  setReplicated(id: Hex, at: string | null): void {
     this.#update(id, 'replicated_at = ?', at);
   }
 
@@ -129,7 +129,15 @@ const UNFINISHED = {
 
 export type BatchReads = Pick<
   Index,
-  'batch' | 'batches' | 'lastBatch' | 'unfinished' | 'leaves' | 'leavesOfStudy' | 'batchedInStudy' | 'versions'
+  | 'batch'
+  | 'batches'
+  | 'lastBatch'
+  | 'unfinished'
+  | 'unconfirmed'
+  | 'leaves'
+  | 'leavesOfStudy'
+  | 'batchedInStudy'
+  | 'versions'
 >;
 
 /** What is read of batches. */
@@ -150,6 +158,9 @@ export function batchReads(reader: Connection): BatchReads {
       transactions: reader
         .all('SELECT nonce, hash, raw FROM transactions WHERE batch = ? ORDER BY id', id)
         .map(({ nonce, hash, raw }) => ({ nonce: nonce as number, hash: hash as Hex, raw: raw as Hex })),
+      confirmations: reader
+        .all('SELECT node, at FROM confirmations WHERE batch = ? ORDER BY at, node', id)
+        .map(({ node, at }) => ({ node: node as string, at: at as string })),
     };
     if (row.replicated_at !== null) batch.replicatedAt = row.replicated_at as string;
     if (row.block_number !== null) {
@@ -203,6 +214,11 @@ export function batchReads(reader: Connection): BatchReads {
     unfinished(what: keyof typeof UNFINISHED, limit: number): Batch[] {
       const sql = `SELECT * FROM batches WHERE ${UNFINISHED[what]} ORDER BY sequence, id LIMIT ?`;
       return reader.all(sql, limit).map(toBatch);
+    },
+    unconfirmed(node: string, limit: number): Batch[] {
+      const sql = `SELECT * FROM batches b WHERE replicated_at IS NULL
+        AND NOT EXISTS (SELECT 1 FROM confirmations c WHERE c.batch = b.id AND c.node = ?) ORDER BY sequence, id LIMIT ?`;
+      return reader.all(sql, node, limit).map(toBatch);
     },
     leaves(id: Hex): Version[] {
       const sql = `${VERSIONS} WHERE v.batch = (SELECT id FROM batches WHERE hash = ?) ORDER BY v.leaf`;

@@ -1,15 +1,14 @@
 import {
   asksNothing,
-  dateKey,
-  foldName,
   isUniversal,
   nameGroups,
   nameWords,
-  timeKey,
   wildcardPrefix,
   wildcardToGlob,
 } from '../../dicom/matching.ts';
 import type { Match, QueryLevel } from '../../dicom/query.ts';
+import { ENTITY, type Key, keyText } from './keys.ts';
+import { NO_NUMBER } from './schema.ts';
 import { NAME_KINDS } from './studies.ts';
 
 export interface Condition {
@@ -17,78 +16,92 @@ export interface Condition {
   values: (string | number)[];
 }
 
-/** A key that the index has in a column. `s`, `e`, `i` and `v` are study, series, instance and its current version. */
-interface Key {
-  level: QueryLevel;
-  column: string;
-  kind: 'text' | 'date' | 'time' | 'number' | 'set' | 'name';
-}
-
-const keys = (level: QueryLevel, kind: Key['kind'], list: string): [string, Key][] =>
-  list.split(' ').map((entry) => [entry.slice(0, 8), { level, kind, column: entry.slice(9) }]);
-
-const KEYS = new Map<string, Key>([
-  ...keys('patient', 'text', '00100020:s.patient_id 00100021:s.issuer 00100040:s.sex'),
-  ...keys('patient', 'date', '00100030:s.birth_date'),
-  ...keys('patient', 'name', '00100010:s.id'),
-  ...keys('study', 'text', '0020000D:s.uid 00080050:s.accession 00200010:s.study_id 00081030:s.description'),
-  ...keys('study', 'date', '00080020:s.study_date'),
-  ...keys('study', 'time', '00080030:s.study_time'),
-  ...keys('study', 'set', '00080061:s.modalities 00080062:s.classes'),
-  ...keys('study', 'name', '00080090:s.id'),
-  ...keys('study', 'number', '00201206:s.series 00201208:s.instances'),
-  ...keys('series', 'text', '0020000E:e.uid 00080060:e.modality 0008103E:e.description 00180015:e.body_part'),
-  ...keys('series', 'date', '00400244:e.pps_date'),
-  ...keys('series', 'time', '00400245:e.pps_time'),
-  ...keys('series', 'number', '00200011:e.number 00201209:e.instances'),
-  ...keys('instance', 'text', '00080018:i.uid 00080016:v.class 00083002:v.syntax'),
-  ...keys('instance', 'number', '00200013:i.number'),
-  // Everything the index holds is online.
-  ...keys('patient', 'text', "00080056:'ONLINE'"),
-]);
-
 /** Never matched (PS3.4 C.2.2.2: the character set says how keys are encoded) or no key at all (RetrieveURL). */
 const NO_KEYS = new Set(['00080005', '00081190']);
-
-/** The level of the column that holds the key, or undefined where only the stored header has it. */
-export function keyLevel(match: Match): QueryLevel | undefined {
-  return KEYS.get(match.tag)?.level;
-}
 
 /** True where the match narrows nothing down. */
 export function isIdle(match: Match): boolean {
   return NO_KEYS.has(match.tag) || asksNothing(match);
 }
 
-/** The SQL condition of a match whose key has a column. */
-export function condition(match: Match, fuzzy: boolean): Condition {
-  const key = KEYS.get(match.tag);
-  if (!key) throw new TypeError('the key has no column');
-  if (match.kind === 'moment') return momentCondition(key.column, match);
-  if (key.kind === 'name') return nameCondition(match, fuzzy);
-  if (key.kind === 'number') return numberCondition(key.column, match);
-  if (key.kind === 'set') return setCondition(key.column, match);
-  const from = key.kind === 'date' ? dateKey : key.kind === 'time' ? timeKey : (value: string) => value.trim();
-  const to = key.kind === 'time' ? (value: string) => timeKey(value, 'to') : from;
-  if (match.kind === 'single') return { sql: `${key.column} = ?`, values: [from(match.value)] };
-  if (match.kind === 'wildcard') return globCondition(key.column, match.pattern);
-  if (match.kind === 'uid-list') return listCondition(key.column, match.values);
-  const lower = match.from
-    ? { sql: `${key.column} >= ?`, value: from(match.from) }
-    : { sql: `${key.column} > ?`, value: '' };
-  const values = [lower.value];
-  if (!match.to) return { sql: lower.sql, values };
-  return { sql: `${lower.sql} AND ${key.column} <= ?`, values: [...values, to(match.to)] };
+const NEVER: Condition = { sql: '0', values: [] };
+
+/** What SQL makes of matches, with the keys that the index has. */
+export class Conditions {
+  readonly #keys: ReadonlyMap<string, Key>;
+
+  constructor(keys: ReadonlyMap<string, Key>) {
+    this.#keys = keys;
+  }
+
+  /** The key that answers the match, or undefined where only the stored header does. */
+  key(match: Match, fuzzy: boolean): Key | undefined {
+    const key = this.#keys.get(match.tag);
+    if (match.kind === 'moment') {
+      const time = this.#keys.get(match.timeTag);
+      return key?.column !== undefined && time?.column !== undefined ? key : undefined;
+    }
+    // Words of names are kept of two attributes only.
+    return key?.kind === 'name' && fuzzy && key.column === undefined ? undefined : key;
+  }
+
+  /** The level of the key that answers the match, or undefined. */
+  level(match: Match, fuzzy: boolean): QueryLevel | undefined {
+    return this.key(match, fuzzy)?.level;
+  }
+
+  /** What to order by for a key: an expression that has one value for each entity. */
+  sortKey(tag: string): { level: QueryLevel; sql: string } | undefined {
+    const key = this.#keys.get(tag);
+    if (!key) return undefined;
+    const { level, kind, column, attribute } = key;
+    if (column !== undefined && kind !== 'name') return { level, sql: column };
+    if (column !== undefined) {
+      const sql = `(SELECT min(text) FROM names WHERE study = s.id AND kind = ${namesOf(tag).group})`;
+      return { level, sql: `coalesce(${sql}, '')` };
+    }
+    // Numbers are put in order as numbers.
+    const value = kind === 'number' ? 'min(CAST(text AS REAL))' : 'min(text)';
+    const sql = `(SELECT ${value} FROM key_values WHERE attribute = ${attribute} AND entity = ${ENTITY[level]}.id)`;
+    return { level, sql: kind === 'number' ? sql : `coalesce(${sql}, '')` };
+  }
+
+  /** The condition of a match that a key answers. */
+  condition(match: Match, fuzzy: boolean): Condition {
+    const key = this.key(match, fuzzy);
+    if (!key) throw new TypeError('the match has no key');
+    if (match.kind === 'moment') return this.#moment(key, match);
+    if (match.kind === 'any') return either(match.of.map((rule) => this.condition({ ...rule, tag: match.tag }, fuzzy)));
+    if (key.column === undefined) return listedCondition(key, match);
+    if (key.kind === 'name') return nameCondition(match, fuzzy);
+    if (key.kind === 'set') return setCondition(key.column, match);
+    return columnCondition(key.kind, key.column, match);
+  }
+
+  /** Date and time in one; the date alone is asked for too, which an index answers. */
+  #moment({ column: date }: Key, { timeTag, from, to }: Match & { kind: 'moment' }): Condition {
+    const time = this.#keys.get(timeTag)?.column;
+    const parts: Condition[] = [{ sql: `${date} <> ''`, values: [] }];
+    if (from) parts.push({ sql: `${date} >= ? AND ${date} || ${time} >= ?`, values: [from.slice(0, 8), from] });
+    if (to) parts.push({ sql: `${date} <= ? AND ${date} || ${time} <= ?`, values: [to.slice(0, 8), to] });
+    return all(parts);
+  }
 }
 
-/** Date and time in one; the date alone is asked for too, which an index answers. */
-function momentCondition(date: string, { timeTag, from, to }: Match & { kind: 'moment' }): Condition {
-  const time = KEYS.get(timeTag)?.column;
-  if (!time) throw new TypeError('the time of the date has no column');
-  const parts: Condition[] = [{ sql: `${date} <> ''`, values: [] }];
-  if (from) parts.push({ sql: `${date} >= ? AND ${date} || ${time} >= ?`, values: [from.slice(0, 8), from] });
-  if (to) parts.push({ sql: `${date} <= ? AND ${date} || ${time} <= ?`, values: [to.slice(0, 8), to] });
-  return all(parts);
+/** One rule, for one value of an expression. */
+function columnCondition(kind: Key['kind'], column: string, match: Match): Condition {
+  if (kind === 'number') return numberCondition(column, match);
+  if (match.kind === 'single') return { sql: `${column} = ?`, values: [keyText(kind, match.value)] };
+  if (match.kind === 'wildcard') return globCondition(column, match.pattern);
+  if (match.kind === 'uid-list') return listCondition(column, match.values);
+  if (match.kind === 'empty') return { sql: `${column} = ''`, values: [] };
+  if (match.kind !== 'range') return NEVER;
+  const lower = match.from
+    ? { sql: `${column} >= ?`, value: keyText(kind, match.from) }
+    : { sql: `${column} > ?`, value: '' };
+  const values = [lower.value];
+  if (!match.to) return { sql: lower.sql, values };
+  return { sql: `${lower.sql} AND ${column} <= ?`, values: [...values, keyText(kind, match.to, 'to')] };
 }
 
 function listCondition(column: string, values: string[]): Condition {
@@ -109,50 +122,67 @@ function globCondition(column: string, pattern: string): Condition {
 function numberCondition(column: string, match: Match): Condition {
   if (match.kind === 'single') {
     const number = Number(match.value);
-    return Number.isFinite(number) ? { sql: `${column} = ?`, values: [number] } : { sql: '0', values: [] };
+    return Number.isFinite(number) ? { sql: `${column} = ?`, values: [number] } : NEVER;
   }
-  if (match.kind === 'wildcard')
-    return { sql: `CAST(${column} AS TEXT) GLOB ?`, values: [wildcardToGlob(match.pattern)] };
-  if (match.kind === 'uid-list') return listCondition(`CAST(${column} AS TEXT)`, match.values);
-  if (match.kind !== 'range') return { sql: '0', values: [] };
-  return {
-    sql: `${column} BETWEEN ? AND ?`,
-    values: [Number(match.from ?? Number.MIN_SAFE_INTEGER), Number(match.to ?? Number.MAX_SAFE_INTEGER)],
-  };
+  if (match.kind === 'empty') return { sql: `${column} = ?`, values: [NO_NUMBER] };
+  return NEVER;
 }
 
 /** One of the values of a JSON array of strings. */
 function setCondition(column: string, match: Match): Condition {
   if (match.kind === 'single') return { sql: `instr(${column}, ?) > 0`, values: [JSON.stringify(match.value.trim())] };
-  const inner = condition({ ...match, tag: SET_VALUE }, false);
+  if (match.kind === 'empty') return { sql: `${column} = '[]'`, values: [] };
+  const inner = columnCondition('text', 'j.value', match);
   return { sql: `EXISTS (SELECT 1 FROM json_each(${column}) j WHERE ${inner.sql})`, values: inner.values };
 }
 
-const SET_VALUE = 'value of a set';
-KEYS.set(SET_VALUE, { level: 'study', kind: 'text', column: 'j.value' });
+/** One of the values that are kept in `key_values`. */
+function listedCondition({ level, kind, attribute }: Key, match: Match): Condition {
+  const id = `${ENTITY[level]}.id`;
+  if (match.kind === 'empty') {
+    const sql = `NOT EXISTS (SELECT 1 FROM key_values WHERE attribute = ${attribute} AND entity = ${id})`;
+    return { sql, values: [] };
+  }
+  const asked = kind === 'name' ? nameTexts(match) : [match];
+  return all(
+    asked.map((rule) => {
+      const { sql, values } = columnCondition(kind === 'number' ? 'text' : kind, 'text', asText(kind, rule));
+      return { sql: `${id} IN (SELECT entity FROM key_values WHERE attribute = ${attribute} AND ${sql})`, values };
+    }),
+  );
+}
+
+/** A number is compared as the text that is kept of it. */
+function asText(kind: Key['kind'], match: Match): Match {
+  return kind === 'number' && match.kind === 'single' ? { ...match, value: keyText('number', match.value) } : match;
+}
+
+/** A rule for each component group that the key has. */
+function nameTexts(match: Match): Match[] {
+  if (match.kind !== 'single' && match.kind !== 'wildcard') return [match];
+  const { tag, kind } = match;
+  const groups = nameGroups(kind === 'single' ? match.value : match.pattern).filter((group) => !isUniversal(group));
+  return groups.map((group) => (kind === 'single' ? { tag, kind, value: group } : { tag, kind, pattern: group }));
+}
+
+function namesOf(tag: string): { group: number; word: number } {
+  return tag === '00080090' ? NAME_KINDS['00080090'] : NAME_KINDS['00100010'];
+}
 
 /**
  * Any component group of the name, folded, in one rule; a key with several groups asks for each. Fuzzy (PS3.18 §8.3.4.2
  * leaves the rule to the server): or each word of the key is the prefix of a word of the name, in any order.
  */
 function nameCondition(match: Match, fuzzy: boolean): Condition {
-  if (match.kind !== 'single' && match.kind !== 'wildcard') return { sql: '0', values: [] };
+  const kinds = namesOf(match.tag);
+  if (match.kind === 'empty') {
+    return { sql: `NOT EXISTS (SELECT 1 FROM names WHERE study = s.id AND kind = ${kinds.group})`, values: [] };
+  }
+  if (match.kind !== 'single' && match.kind !== 'wildcard') return NEVER;
+  const own = nameTexts(match).map((rule) => inNames(kinds.group, columnCondition('name', 'text', rule)));
   const asked = match.kind === 'single' ? match.value : match.pattern;
-  const kinds = match.tag === '00080090' ? NAME_KINDS['00080090'] : NAME_KINDS['00100010'];
-  const own = nameGroups(asked)
-    .filter((group) => !isUniversal(group))
-    .map((group) =>
-      match.kind === 'single'
-        ? inNames(kinds.group, { sql: 'text = ?', values: [foldName(group)] })
-        : inNames(kinds.group, globCondition('text', group)),
-    );
   const words = fuzzy ? nameWords(asked).map((word) => inNames(kinds.word, globCondition('text', `${word}*`))) : [];
-  const ways = [own, words].filter((way) => way.length > 0).map(all);
-  if (ways.length === 0) return { sql: '1', values: [] };
-  return {
-    sql: `(${ways.map(({ sql }) => `(${sql})`).join(' OR ')})`,
-    values: ways.flatMap(({ values }) => values),
-  };
+  return either([own, words].filter((way) => way.length > 0).map(all));
 }
 
 function inNames(kind: number, text: Condition): Condition {
@@ -163,6 +193,15 @@ function inNames(kind: number, text: Condition): Condition {
 export function all(conditions: Condition[]): Condition {
   return {
     sql: conditions.length > 0 ? conditions.map(({ sql }) => sql).join(' AND ') : '1',
+    values: conditions.flatMap(({ values }) => values),
+  };
+}
+
+/** One of the conditions at least; none at all is no condition. */
+function either(conditions: Condition[]): Condition {
+  if (conditions.length === 0) return all([]);
+  return {
+    sql: `(${conditions.map(({ sql }) => `(${sql})`).join(' OR ')})`,
     values: conditions.flatMap(({ values }) => values),
   };
 }

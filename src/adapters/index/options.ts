@@ -5,6 +5,8 @@ export interface IndexOptions {
   dataDir: string;
   /** Told when an index is set aside and begun anew. */
   log: Log;
+  /** Attributes that are indexed beside those with a column: tags, or paths of them through sequences. */
+  keys?: readonly string[];
   /** Kilobytes of page cache for each of the two connections. */
   cacheKiB?: number;
   /** WAL pages (4 KiB) after which a thread writes them back. */

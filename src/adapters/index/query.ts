@@ -1,116 +1,162 @@
+import { keywordOf } from '../../dicom/dictionary.ts';
 import { matchesDataset } from '../../dicom/matching.ts';
 import type { Match, Query, QueryLevel } from '../../dicom/query.ts';
-import { reaches } from '../../dicom/query-levels.ts';
+import { levelOf, reaches } from '../../dicom/query-levels.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
-import { all, type Condition, condition, isIdle, keyLevel } from './conditions.ts';
+import { all, type Condition, type Conditions, isIdle } from './conditions.ts';
 import type { Connection } from './database.ts';
 import { readHeader, readRows } from './rows.ts';
 
-/** Stored headers that one query may read for keys which have no column. */
+/** Stored headers that one query may read for keys which are not indexed. */
 const MAX_CANDIDATES = 10_000;
+
+const NEWEST_FIRST = 's.study_date DESC, s.study_time DESC, s.id DESC';
 
 /** Per level: the tables, the entity, the version that stands for it, and the order. */
 const SHAPES = {
-  patient: {
-    from: 'studies s',
-    entity: 's.id AS id, s.revision AS version',
-    order: 's.study_date DESC, s.study_time DESC, s.id DESC',
-  },
-  study: {
-    from: 'studies s',
-    entity: 's.id AS id, s.revision AS version',
-    order: 's.study_date DESC, s.study_time DESC, s.id DESC',
-  },
+  patient: { from: 'studies s', id: 's.id', version: 's.revision', order: NEWEST_FIRST },
+  study: { from: 'studies s', id: 's.id', version: 's.revision', order: NEWEST_FIRST },
   series: {
     from: 'studies s JOIN series e ON e.study = s.id',
-    entity: 'e.id AS id, e.latest AS version',
-    order: 's.study_date DESC, s.study_time DESC, s.id DESC, e.number, e.uid',
+    id: 'e.id',
+    version: 'e.latest',
+    order: `${NEWEST_FIRST}, e.number, e.uid`,
   },
   instance: {
     from: 'studies s JOIN series e ON e.study = s.id JOIN instances i ON i.series = e.id JOIN versions v ON v.id = i.version',
-    entity: 'i.id AS id, i.version AS version',
-    order: 's.study_date DESC, s.study_time DESC, s.id DESC, e.number, e.uid, i.number, i.uid',
+    id: 'i.id',
+    version: 'i.version',
+    order: `${NEWEST_FIRST}, e.number, e.uid, i.number, i.uid`,
   },
 } as const satisfies Record<QueryLevel, object>;
 
 /**
  * Finds entities, newest study first (StudyDate, StudyTime, then the order of arrival), series and instances by their
  * number and UID. Keys of higher levels count for a lower one; those of lower levels ask that one series, or one
- * instance, below answers them all. A key that has no column is compared with the stored header of what the other keys
- * leave: the entity's newest instance.
- * @throws DagpacsError `invalid-parameter` where that would be more than 10,000 headers
+ * instance, below answers them all. Keys that are not indexed are compared with the stored headers of what the other keys
+ * leave: for attributes of the entity and those above with its newest instance, for others with all below.
+ * @throws DagpacsError `invalid-parameter` where that would be more than 10,000 headers, or where results cannot be ordered
  */
-export function runQuery(reader: Connection, query: Query): { rows: string[]; more: boolean } {
+export function runQuery(
+  reader: Connection,
+  conditions: Conditions,
+  query: Query,
+): { rows: Iterable<string>; more: boolean } {
   const matches = query.matches.filter((match) => !isIdle(match));
-  const found = find(reader, query, matches);
+  const found = find(reader, conditions, query, matches);
   const more = found.length > query.limit;
-  const ids = found.slice(0, query.limit).map(({ id }) => id);
-  return { rows: readRows(reader, query, ids), more };
+  return { rows: readRows(reader, query, more ? found.slice(0, query.limit) : found), more };
 }
 
-interface Found {
-  id: number;
-  version: number;
+/** Row ids of the page that is asked for and of one more, where there is one. */
+function find(reader: Connection, conditions: Conditions, query: Query, matches: Match[]): number[] {
+  const order = orderOf(conditions, query);
+  const compared = toCompare(conditions, matches, query.fuzzy);
+  if (compared.length > 0) return compare(reader, conditions, query, matches, compared, order);
+  const { from, id } = SHAPES[query.level];
+  const where = whereOf(conditions, query, matches);
+  const walked = query.order === undefined && fromAbove(conditions, query, matches);
+  const tables = walked ? from.replaceAll(' JOIN ', ' CROSS JOIN ') : from;
+  const sql = `SELECT ${id} AS id FROM ${tables} WHERE ${where.sql} ORDER BY ${order} LIMIT ? OFFSET ?`;
+  return reader.all(sql, ...where.values, query.limit + 1, query.offset).map((row) => Number(row.id));
 }
 
-/** The page that is asked for and one more, where there is one. */
-function find(reader: Connection, query: Query, matches: Match[]): Found[] {
-  const shape = SHAPES[query.level];
-  const where = conditions(query, matches);
-  const from = fromAbove(query, matches) ? shape.from.replaceAll(' JOIN ', ' CROSS JOIN ') : shape.from;
-  const sql = `SELECT ${shape.entity} FROM ${from} WHERE ${where.sql} ORDER BY ${shape.order} LIMIT ? OFFSET ?`;
-  const unindexed = matches.filter((match) => !keyLevel(match));
-  const select = (limit: number, offset: number) =>
-    reader.all(sql, ...where.values, limit, offset) as unknown as Found[];
-  if (unindexed.length === 0) return select(query.limit + 1, query.offset);
+/** Matches that only stored headers answer: without a key, and those that one item of a sequence has to answer together. */
+function toCompare(conditions: Conditions, matches: Match[], fuzzy: boolean): Match[] {
+  const sequence = ({ tag }: Match) => (tag.length > 8 ? tag.slice(0, 8) : undefined);
+  const times = new Map<string | undefined, number>();
+  for (const match of matches) times.set(sequence(match), (times.get(sequence(match)) ?? 0) + 1);
+  const shared = (match: Match) => sequence(match) !== undefined && (times.get(sequence(match)) ?? 0) > 1;
+  return matches.filter((match) => !conditions.key(match, fuzzy) || shared(match));
+}
 
-  const candidates = select(MAX_CANDIDATES + 1, 0);
-  if (candidates.length > MAX_CANDIDATES) {
-    const tag = unindexed[0]?.tag ?? '';
-    throw new DagpacsError('invalid-parameter', `Too many entities would have to be searched for ${tag}`, {
-      attribute: tag,
-      tag,
-      rule: `it is not indexed: give other keys too, so that at most ${MAX_CANDIDATES} entities are left`,
-    });
-  }
+/** Reads the headers of what the indexed keys leave, at the level of the lowest attribute that is asked for. */
+function compare(
+  reader: Connection,
+  conditions: Conditions,
+  query: Query,
+  matches: Match[],
+  compared: Match[],
+  order: string,
+): number[] {
+  const levels = matches.map((match) => conditions.level(match, query.fuzzy) ?? levelOf(match.tag.slice(0, 8)));
+  // A patient is what its newest study says.
+  const lower = query.level === 'patient' ? [] : levels;
+  const depth = lower.reduce((deepest, level) => (reaches(deepest, level) ? deepest : level), query.level);
+  const { from, version } = SHAPES[depth];
+  const where = whereOf(conditions, { ...query, level: depth }, matches);
+  const sql = `SELECT ${SHAPES[query.level].id} AS id, ${version} AS version FROM ${from} WHERE ${where.sql}
+    ORDER BY ${order} LIMIT ?`;
+  const candidates = reader.all(sql, ...where.values, MAX_CANDIDATES + 1);
+  if (candidates.length > MAX_CANDIDATES) throw tooMany(compared[0] as Match);
   const wanted = query.offset + query.limit + 1;
-  const found: Found[] = [];
+  const found = new Set<number>();
   for (const candidate of candidates) {
-    const header = readHeader(reader, candidate.version);
-    if (unindexed.every((match) => matchesDataset(header, match, query.fuzzy))) found.push(candidate);
-    if (found.length === wanted) break;
+    const id = Number(candidate.id);
+    if (found.has(id)) continue;
+    if (matchesDataset(readHeader(reader, Number(candidate.version)), compared, query.fuzzy)) found.add(id);
+    if (found.size === wanted) break;
   }
-  return found.slice(query.offset);
+  return [...found].slice(query.offset);
+}
+
+function tooMany({ tag }: Match): DagpacsError {
+  const name = tag
+    .split('.')
+    .map((each) => keywordOf(each) ?? each)
+    .join('.');
+  return new DagpacsError('invalid-parameter', `Too many instances would have to be searched for ${name}`, {
+    attribute: name,
+    tag: tag.slice(-8),
+    rule: `it is not indexed: give other keys too, so that at most ${MAX_CANDIDATES} instances are left`,
+  });
+}
+
+/** The order that is asked for, and then the usual one, so that it is always the same. */
+function orderOf(conditions: Conditions, { level, order = [] }: Query): string {
+  const asked = order.map(({ tag, descending }) => {
+    const key = conditions.sortKey(tag);
+    if (!key || !reaches(level, key.level)) {
+      const rule = 'indexed attributes of the level that is searched and those above (docs/conformance.md)';
+      throw new DagpacsError('invalid-parameter', `The parameter orderby breaks a rule: ${rule}`, {
+        attribute: 'orderby',
+        rule,
+      });
+    }
+    return `${key.sql} ${descending ? 'DESC' : 'ASC'}`;
+  });
+  return [...asked, SHAPES[level].order].join(', ');
 }
 
 /**
  * True where only studies are narrowed down: walked from the newest study down, as a CROSS JOIN makes SQLite do, the page
  * comes in its order without sorting every instance there is.
  */
-function fromAbove(query: Query, matches: Match[]): boolean {
+function fromAbove(conditions: Conditions, query: Query, matches: Match[]): boolean {
   return (
-    query.seriesInstanceUID === undefined && matches.every((match) => reaches('study', keyLevel(match) ?? 'study'))
+    query.seriesInstanceUID === undefined &&
+    matches.every((match) => reaches('study', conditions.level(match, query.fuzzy) ?? 'study'))
   );
 }
 
-function conditions(query: Query, matches: Match[]): Condition {
+function whereOf(conditions: Conditions, query: Query, matches: Match[]): Condition {
   const own: Condition[] = [];
   const below: { match: Match; level: QueryLevel }[] = [];
   if (query.studyInstanceUID !== undefined) own.push({ sql: 's.uid = ?', values: [query.studyInstanceUID] });
   if (query.seriesInstanceUID !== undefined) {
     const scope: Match = { tag: '0020000E', kind: 'single', value: query.seriesInstanceUID };
     if (reaches('study', query.level)) below.push({ match: scope, level: 'series' });
-    else own.push(condition(scope, false));
+    else own.push(conditions.condition(scope, false));
   }
   if (query.level === 'patient') own.push(NEWEST_OF_PATIENT);
   if (query.level === 'series') own.push({ sql: 'e.instances > 0', values: [] });
   for (const match of matches) {
-    const level = keyLevel(match);
+    const level = conditions.level(match, query.fuzzy);
     if (!level) continue;
-    if (reaches(query.level, level)) own.push(condition(match, query.fuzzy));
+    if (reaches(query.level, level)) own.push(conditions.condition(match, query.fuzzy));
     else below.push({ match, level });
   }
-  if (below.length > 0) own.push(relational(query.level, below, query.fuzzy));
+  if (below.length > 0) own.push(relational(conditions, query.level, below, query.fuzzy));
   return all(own);
 }
 
@@ -122,8 +168,13 @@ const NEWEST_OF_PATIENT: Condition = {
 };
 
 /** One series, or one instance, below the entity answers all of the keys; below a patient one study too. */
-function relational(level: QueryLevel, below: { match: Match; level: QueryLevel }[], fuzzy: boolean): Condition {
-  const inner = all(below.map(({ match }) => condition(match, fuzzy)));
+function relational(
+  conditions: Conditions,
+  level: QueryLevel,
+  below: { match: Match; level: QueryLevel }[],
+  fuzzy: boolean,
+): Condition {
+  const inner = all(below.map(({ match }) => conditions.condition(match, fuzzy)));
   const instances = 'instances i ON i.series = e.id JOIN versions v ON v.id = i.version';
   if (level === 'series') {
     const sql = `e.id IN (SELECT i.series FROM instances i JOIN versions v ON v.id = i.version WHERE ${inner.sql})`;

@@ -21,11 +21,14 @@ const SELECT: Record<QueryLevel, string> = {
     CROSS JOIN series e ON e.id = i.series CROSS JOIN studies s ON s.id = e.study ORDER BY j.key`,
 };
 
+/** Rows that are read at once. */
+const PAGE = 250;
+
 /**
  * The JSON texts of the entities with these row ids, in their order: the attributes of PS3.18 §10.6.3.3, those of the
- * levels above that the path does not name, and what `include` asks for beside them.
+ * levels above that the path does not name, and what `include` asks for beside them. They are read as they are asked for.
  */
-export function readRows(reader: Connection, query: Query, ids: number[]): string[] {
+export function* readRows(reader: Connection, query: Query, ids: readonly number[]): Generator<string> {
   const { level } = query;
   const wanted = new Set(query.include === 'all' ? [] : query.include);
   const parents = parentLevels(query);
@@ -51,7 +54,7 @@ export function readRows(reader: Connection, query: Query, ids: number[]): strin
     return members;
   };
 
-  return reader.all(SELECT[level], JSON.stringify(ids)).map((row) => {
+  const textOf = (row: Row): string => {
     const own = ownText(level, row);
     if (used.length === 0 && others.length === 0 && query.include !== 'all') return `{${own}}`;
     const members: string[] = [];
@@ -63,7 +66,10 @@ export function readRows(reader: Connection, query: Query, ids: number[]): strin
     }
     for (const text of own.split(GLUE)) members.push(text);
     return `{${merge(members)}}`;
-  });
+  };
+  for (let at = 0; at < ids.length; at += PAGE) {
+    for (const row of reader.all(SELECT[level], JSON.stringify(ids.slice(at, at + PAGE)))) yield textOf(row);
+  }
 }
 
 /** The levels above, highest first; `whole`: the path does not name the entity, so that its attributes belong in the row. */

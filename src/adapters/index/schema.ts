@@ -2,7 +2,7 @@
 export const APPLICATION_ID = 0x44506978;
 
 /** `PRAGMA user_version`: any change of the tables below or of what is written to them counts it up. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 3;
 
 /** Series and instance numbers that are absent sort last. */
 export const NO_NUMBER = 0xffffffff;
@@ -42,6 +42,15 @@ CREATE TABLE names (
   PRIMARY KEY (kind, text, study)
 ) WITHOUT ROWID;
 CREATE INDEX names_study ON names (study);
+
+CREATE TABLE key_names (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE);
+CREATE TABLE key_values (
+  attribute INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  entity INTEGER NOT NULL,
+  PRIMARY KEY (attribute, text, entity)
+) WITHOUT ROWID;
+CREATE INDEX key_values_entity ON key_values (entity, attribute);
 
 CREATE TABLE series (
   id INTEGER PRIMARY KEY,
@@ -119,6 +128,9 @@ CREATE TABLE batch_studies (batch INTEGER NOT NULL, place INTEGER NOT NULL, refe
   PRIMARY KEY (batch, place)) WITHOUT ROWID;
 CREATE TABLE study_batches (study INTEGER NOT NULL, sequence INTEGER NOT NULL, batch INTEGER NOT NULL, count INTEGER NOT NULL,
   PRIMARY KEY (study, sequence, batch)) WITHOUT ROWID;
+CREATE TABLE confirmations (batch INTEGER NOT NULL, node TEXT NOT NULL, at TEXT NOT NULL,
+  PRIMARY KEY (batch, node)) WITHOUT ROWID;
+CREATE INDEX confirmations_node ON confirmations (node);
 CREATE TABLE transactions (id INTEGER PRIMARY KEY, batch INTEGER NOT NULL, nonce INTEGER NOT NULL, hash TEXT NOT NULL,
   raw TEXT NOT NULL, UNIQUE (batch, hash));
 

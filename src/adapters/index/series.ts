@@ -1,6 +1,7 @@
 import type { DicomElement, DicomJson } from '../../dicom/model.ts';
 import { SERIES_ATTRIBUTES, SERIES_STEP_ATTRIBUTES } from './attributes.ts';
 import type { Connection } from './database.ts';
+import type { KeyValues } from './key-values.ts';
 import {
   CHARACTER_SET,
   dateOf,
@@ -37,12 +38,16 @@ export class SeriesTable {
   readonly #writer: Connection;
   readonly #study: number;
   readonly #studyUID: string;
+  readonly #keys: KeyValues;
+  readonly #keyTags: string[];
   readonly #entries = new Map<string, SeriesEntry>();
 
-  constructor(writer: Connection, study: number, studyUID: string) {
+  constructor(writer: Connection, keys: KeyValues, study: { id: number; uid: string }) {
     this.#writer = writer;
-    this.#study = study;
-    this.#studyUID = studyUID;
+    this.#keys = keys;
+    this.#keyTags = keys.tags('series');
+    this.#study = study.id;
+    this.#studyUID = study.uid;
   }
 
   find(uid: string): SeriesEntry | undefined {
@@ -86,9 +91,10 @@ export class SeriesTable {
 
   /** Takes over what the newest instance says about the series; true where that takes a modality away. */
   refresh(entry: SeriesEntry, dataset: DicomJson): boolean {
-    const elements = pick(dataset, ALL_ATTRIBUTES);
+    const elements = [...pick(dataset, ALL_ATTRIBUTES), ...this.#keyTags.map((tag) => dataset[tag])];
     if (entry.elements && sameElements(entry.elements, elements)) return false;
     entry.elements = elements;
+    this.#keys.replace('series', entry.id, dataset, entry.revision === 0);
     const head = merge([
       CHARACTER_SET,
       ...headerMembers(elements, SERIES_ATTRIBUTES),

@@ -2,10 +2,15 @@ import type { Index } from '../../ports/index.ts';
 import { Additions } from './additions.ts';
 import { BatchTable, batchReads } from './batches.ts';
 import { Checkpoints } from './checkpoints.ts';
+import { Conditions } from './conditions.ts';
+import { ConfirmationTable, confirmationReads } from './confirmations.ts';
 import { openDatabase } from './database.ts';
+import { openKeyValues } from './key-values.ts';
+import { COLUMN_KEYS } from './keys.ts';
 import { type IndexOptions, indexDefaults } from './options.ts';
 import { runQuery } from './query.ts';
 import { WriteQueue } from './queue.ts';
+import { scanReads } from './scan.ts';
 import { readState, StateRow } from './state.ts';
 import { versionReads } from './versions.ts';
 
@@ -15,9 +20,12 @@ import { versionReads } from './versions.ts';
  */
 export function openIndex(options: IndexOptions): Index {
   const { path, writer, reader } = openDatabase(options);
+  const keyValues = openKeyValues(writer, options.keys ?? [], options.log);
+  const conditions = new Conditions(new Map([...keyValues.keys, ...COLUMN_KEYS]));
   const state = new StateRow(writer);
-  const additions = new Additions(writer, state);
+  const additions = new Additions(writer, state, keyValues);
   const batches = new BatchTable(writer, state);
+  const confirmations = new ConfirmationTable(writer, batches);
   const checkpoints = new Checkpoints(
     path,
     writer,
@@ -41,6 +49,8 @@ export function openIndex(options: IndexOptions): Index {
   return {
     ...versionReads(reader),
     ...batchReads(reader),
+    ...scanReads(reader),
+    ...confirmationReads(reader),
 
     cursor() {
       const { pack, offset } = readState(reader);
@@ -56,7 +66,7 @@ export function openIndex(options: IndexOptions): Index {
         state.moveTo(next);
       }),
 
-    query: (query) => runQuery(reader, query),
+    query: (query) => runQuery(reader, conditions, query),
 
     addTransaction: (id, transaction) => queue.now(() => batches.addTransaction(id, transaction), true),
     setAnchored: (id, anchored) => queue.now(() => batches.setAnchored(id, anchored)),
@@ -65,7 +75,9 @@ export function openIndex(options: IndexOptions): Index {
         for (const { id, anchored } of changes) batches.setAnchored(id, anchored);
       }),
     setFinal: (id, at) => queue.now(() => batches.setFinal(id, at)),
-    setReplicated: (id, at) => queue.now(() => batches.setReplicated(id, at)),
+    confirm: (id, confirmation, copies) => queue.now(() => confirmations.confirm(id, confirmation, copies)),
+    withdraw: (ids, node, copies) => queue.now(() => confirmations.withdraw(ids, node, copies)),
+    setCopies: (copies) => queue.now(() => confirmations.setCopies(copies)),
 
     counts() {
       const { studies, series, instances, versions, replicated, anchored, final } = readState(reader);

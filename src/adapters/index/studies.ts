@@ -2,6 +2,7 @@ import { nameGroups, nameWords } from '../../dicom/matching.ts';
 import type { DicomElement, DicomJson } from '../../dicom/model.ts';
 import { STUDY_ATTRIBUTES } from './attributes.ts';
 import type { Connection } from './database.ts';
+import type { KeyValues } from './key-values.ts';
 import {
   CHARACTER_SET,
   dateOf,
@@ -50,10 +51,14 @@ const MAX_ENTRIES = 64;
 /** The studies of the last additions; writes each once per transaction. */
 export class StudyTable {
   readonly #writer: Connection;
+  readonly #keys: KeyValues;
+  readonly #keyTags: string[];
   readonly #entries = new Map<string, StudyEntry>();
 
-  constructor(writer: Connection) {
+  constructor(writer: Connection, keys: KeyValues) {
     this.#writer = writer;
+    this.#keys = keys;
+    this.#keyTags = keys.tags('study');
   }
 
   find(uid: string): StudyEntry | undefined {
@@ -90,9 +95,11 @@ export class StudyTable {
 
   /** Takes over what the newest instance says about the study. */
   refresh(entry: StudyEntry, dataset: DicomJson): void {
-    const elements = pick(dataset, STUDY_ATTRIBUTES);
+    const elements = [...pick(dataset, STUDY_ATTRIBUTES), ...this.#keyTags.map((tag) => dataset[tag])];
     if (entry.elements && sameElements(entry.elements, elements)) return;
+    const fresh = entry.revision === 0;
     entry.elements = elements;
+    this.#keys.replace('study', entry.id, dataset, fresh);
     const text = studyText(entry);
     if (entry.text === text) return;
     entry.text = text;
@@ -190,7 +197,7 @@ export class StudyTable {
   }
 
   #keep(read: Omit<StudyEntry, keyof typeof CLEAN | 'allSeries'>): StudyEntry {
-    const entry = { ...read, ...CLEAN, allSeries: new SeriesTable(this.#writer, read.id, read.uid) };
+    const entry = { ...read, ...CLEAN, allSeries: new SeriesTable(this.#writer, this.#keys, read) };
     this.#entries.set(read.uid, entry);
     return entry;
   }

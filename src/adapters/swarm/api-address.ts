@@ -22,9 +22,17 @@ export function apiUrl(address: string): URL {
   return url;
 }
 
-/** The headers that a URL's user and password stand for; `fetch` refuses them in the URL itself. */
-export function splitCredentials(url: URL): { url: URL; headers: Record<string, string> } {
-  if (url.username === '' && url.password === '') return { url, headers: {} };
+/** Where a Kubo's RPC API is, and the headers that it wants. */
+export interface KuboAddress {
+  /** Without credentials. */
+  url: URL;
+  headers: Record<string, string>;
+}
+
+/** Takes the user and password out of a URL, since `fetch` refuses them there; they win over `authorization`. */
+export function kuboAddress(url: URL, authorization?: string): KuboAddress {
+  if (url.username === '' && url.password === '')
+    return { url, headers: authorization === undefined ? {} : { authorization } };
   const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
   const bare = new URL(url);
   bare.username = '';

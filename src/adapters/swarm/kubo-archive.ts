@@ -1,26 +1,32 @@
 import { parseSection } from '../../ipld/car.ts';
 import type { Cid } from '../../ipld/cid.ts';
+import { isDagpacsError } from '../../kernel/errors.ts';
 import type { Archive } from '../../ports/archive.ts';
-import { apiUrl, splitCredentials } from './api-address.ts';
+import { apiUrl, kuboAddress } from './api-address.ts';
 import { connectKubo, type KuboApi } from './kubo-api.ts';
 import { SWARM_TUNING } from './options.ts';
 import { unavailable } from './unavailable.ts';
 
-/** For a block that the node does not hold itself: peers may. */
+/** For a block that a node does not hold itself: peers may. */
 const FETCH_MS = 5000;
 /** Blocks of an export that came before they were asked for. */
 const MAX_AHEAD_BYTES = 64 << 20;
 
 /**
- * A Kubo as an archive. What hangs on a record comes as one `dag/export` of what the node holds itself; only what is missing
- * there is asked for block by block, of its peers too.
- * @throws DagpacsError `bad-setting`, `swarm-unavailable`
+ * Kubos as an archive. What hangs on a record comes as one `dag/export` of what the first of them holds itself; only what is
+ * missing there is asked for block by block, of the others and of their peers too. Those that do not answer are left out.
+ * @throws DagpacsError `bad-setting`; `swarm-unavailable` where none answers
  */
-export async function openKuboArchive(address: string): Promise<Archive> {
-  const base = apiUrl(address);
+export async function openKuboArchive(addresses: readonly string[], authorization?: string): Promise<Archive> {
+  const places = addresses.map((address) => kuboAddress(apiUrl(address), authorization));
   const closing = new AbortController();
-  const api: KuboApi = await connectKubo(base, SWARM_TUNING, closing.signal);
-  const { url, headers } = splitCredentials(base);
+  const tuning = { ...SWARM_TUNING, getTimeoutMs: FETCH_MS };
+  const tried = await Promise.allSettled(places.map((place) => connectKubo(place, tuning, closing.signal)));
+  const at = tried.findIndex(({ status }) => status === 'fulfilled');
+  const first = places[at];
+  if (!first) throw unavailable('no Kubo answers', (tried[0] as PromiseRejectedResult | undefined)?.reason);
+  const { url, headers } = first;
+  const apis: KuboApi[] = tried.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   let stream: AsyncGenerator<{ cid: Cid; bytes: Uint8Array }> | undefined;
   let ahead = new Map<string, Uint8Array>();
   let aheadBytes = 0;
@@ -73,22 +79,42 @@ export async function openKuboArchive(address: string): Promise<Archive> {
     async get(cid) {
       const bytes = await fromStream(cid);
       if (bytes) return bytes;
-      try {
-        const response = await post(`block/get?arg=${cid}`, AbortSignal.timeout(FETCH_MS));
-        if (response.ok) return new Uint8Array(await response.arrayBuffer());
-        await response.body?.cancel();
-        return undefined;
-      } catch (error) {
-        // In time means: neither the node nor its peers have it.
-        if ((error as Error).name === 'TimeoutError') return undefined;
-        throw unavailable('a block could not be fetched', error);
+      let failure: unknown;
+      let answers = 0;
+      for (const peers of [false, true]) {
+        for (const api of apis) {
+          try {
+            const found = await api.get(cid, peers, closing.signal);
+            if (found) return found;
+            answers += 1;
+          } catch (error) {
+            // One that gives other bytes, or none in time, has it as little as one that says so.
+            if (!isDagpacsError(error, 'swarm-unavailable')) throw error;
+            failure = error;
+          }
+        }
       }
+      if (answers > 0 || failure === undefined) return undefined;
+      throw failure;
     },
-    pin: (root) => api.pin(root, closing.signal),
+    async pin(root) {
+      const pinned: string[] = [];
+      let failure: unknown;
+      for (const api of apis) {
+        try {
+          await api.pin(root, true, closing.signal);
+          pinned.push(api.node);
+        } catch (error) {
+          failure = error;
+        }
+      }
+      if (pinned.length === 0) throw failure;
+      return pinned;
+    },
     async close() {
       await stream?.return(undefined).catch(() => undefined);
       closing.abort();
-      api.close();
+      for (const api of apis) api.close();
     },
   };
 }

@@ -1,179 +1,122 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cid } from '../../ipld/cid.ts';
-import { DagpacsError } from '../../kernel/errors.ts';
-import type { Block } from '../../ports/blocks.ts';
-import type { Swarm, SwarmStatus } from '../../ports/swarm.ts';
-import { apiUrl } from './api-address.ts';
-import { type Binary, findBinary } from './find-binary.ts';
-import { connectKubo, type KuboApi } from './kubo-api.ts';
+import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
+import type { Log } from '../../kernel/log.ts';
+import { type Loop, startLoop } from '../../kernel/loop.ts';
+import type { NodeStatus, Swarm, SwarmStatus } from '../../ports/swarm.ts';
+import { apiUrl, kuboAddress } from './api-address.ts';
+import { findBinary } from './find-binary.ts';
 import { startKubo } from './kubo-child.ts';
+import { KuboNode, type NodeOptions } from './node.ts';
 import { SWARM_TUNING, type SwarmOptions, type SwarmTuning } from './options.ts';
-import { inWords } from './unavailable.ts';
 
 /**
- * Opens IPFS proper: the Kubo at `options.api`, or a private one as a child, or none. Returns at once; connecting,
- * watching and trying again go on in the background, and {@link Swarm.status} tells how it stands.
- * @throws DagpacsError `bad-setting` for an API address that is none
+ * Opens IPFS proper: the Kubos at `options.apis`, or a private one as a child, or none. Returns at once; connecting, watching
+ * and trying again go on in the background, and {@link Swarm.status} tells how it stands.
+ * @throws DagpacsError `bad-setting` for an API address that is none, or given twice
  */
 export function openSwarm(options: SwarmOptions): Swarm {
-  return new KuboSwarm(options);
-}
+  const tuning: SwarmTuning = { ...SWARM_TUNING, ...options.tuning };
+  const nodes: KuboNode[] = [];
+  const onConnected = (node: string) => {
+    const other = nodes.find((each) => each.status().node === node);
+    return other && `it is the same node as that at ${other.name}`;
+  };
+  const shared = { tuning, log: options.log, onConnected };
+  for (const place of placesOf(options, tuning)) nodes.push(new KuboNode({ ...shared, ...place }));
+  const peering = nodes.length > 1 ? keepConnected(nodes, tuning, options.log) : undefined;
+  /** The one that gave the last block. */
+  let best = 0;
 
-/** Where a Kubo answers, and, for a child, how to know that it has ended. */
-interface Peer {
-  url: URL;
-  ended?: Promise<string>;
-  stop(): Promise<void>;
-}
+  return {
+    nodes,
+    status: async () => statusOf(nodes.map((node) => node.status())),
 
-class KuboSwarm implements Swarm {
-  readonly #options: SwarmOptions;
-  readonly #tuning: SwarmTuning;
-  readonly #url: URL | undefined;
-  readonly #closing = new AbortController();
-  readonly #running: Promise<void>;
-  #state: Pick<SwarmStatus, 'state' | 'reason'> = { state: 'starting', reason: 'not connected yet' };
-  #api: KuboApi | undefined;
-  /** Ends the pause between two looks at the node. */
-  #doubt: () => void = () => undefined;
-
-  constructor(options: SwarmOptions) {
-    this.#options = options;
-    this.#tuning = { ...SWARM_TUNING, ...options.tuning };
-    this.#url = options.api === undefined ? undefined : apiUrl(options.api);
-    this.#running = this.#run();
-  }
-
-  async status(): Promise<SwarmStatus> {
-    const api = this.#api;
-    if (api === undefined) return { ...this.#state, peers: 0 };
-    try {
-      return { state: 'connected', node: api.node, peers: await api.peers(this.#closing.signal) };
-    } catch (error) {
-      this.#doubt();
-      return { state: 'unreachable', peers: 0, reason: inWords(error) };
-    }
-  }
-
-  async put(blocks: AsyncIterable<Block>): Promise<void> {
-    await this.#with((api) => api.put(blocks, this.#closing.signal));
-  }
-
-  async pin(root: Cid): Promise<void> {
-    await this.#with((api) => api.pin(root, this.#closing.signal));
-  }
-
-  async close(): Promise<void> {
-    this.#closing.abort(new DagpacsError('swarm-unavailable', 'the bridge is stopping'));
-    await this.#running;
-  }
-
-  async #with(act: (api: KuboApi) => Promise<void>): Promise<void> {
-    const api = this.#api;
-    if (api === undefined) {
-      throw new DagpacsError('swarm-unavailable', `IPFS is not connected: ${this.#state.reason ?? this.#state.state}`);
-    }
-    try {
-      await act(api);
-    } catch (error) {
-      this.#doubt();
-      throw error;
-    }
-  }
-
-  /** Connects, stays as long as the node does, and tries again, until {@link close}. */
-  async #run(): Promise<void> {
-    const { log } = this.#options;
-    const { signal } = this.#closing;
-    const find = await this.#source();
-    if (typeof find === 'string') {
-      this.#state = { state: 'off', reason: find };
-      return;
-    }
-    for (let attempt = 0; !signal.aborted; attempt++) {
-      const reason = await this.#session(find, () => {
-        attempt = 0;
-      });
-      if (signal.aborted) break;
-      if (reason !== this.#state.reason) log.warn('swarm-unreachable', { reason });
-      this.#state = { state: 'unreachable', reason };
-      const pause = Math.min(this.#tuning.minBackoffMs * 2 ** Math.min(attempt, 20), this.#tuning.maxBackoffMs);
-      await this.#pause(pause);
-    }
-    this.#state = { state: 'off', reason: 'the bridge is stopping' };
-  }
-
-  /** How to come by a node, or why there is none. */
-  async #source(): Promise<(() => Promise<Peer>) | string> {
-    const { bin, dataDir } = this.#options;
-    const url = this.#url;
-    if (url !== undefined) return async () => ({ url, stop: async () => undefined });
-    if (bin === 'none') return 'none is configured';
-    const binary: Binary | { reason: string } = await findBinary(bin);
-    if ('reason' in binary) return binary.reason;
-    return () => startKubo(binary, dataDir, this.#tuning, this.#closing.signal);
-  }
-
-  /** One connection from its start to its loss; returns why it was lost or could not be had. Never throws. */
-  async #session(find: () => Promise<Peer>, onConnected: () => void): Promise<string> {
-    let peer: Peer | undefined;
-    try {
-      peer = await find();
-      const api = await connectKubo(peer.url, this.#tuning, this.#closing.signal);
-      this.#api = api;
-      onConnected();
-      this.#options.log.info('swarm-connected', { version: api.version, child: peer.ended !== undefined });
-      try {
-        return await this.#watch(api, peer);
-      } finally {
-        this.#api = undefined;
-        api.close();
+    async get(cid) {
+      const connected = nodes
+        .map((node, place) => ({ node, place }))
+        .filter(({ node }) => node.status().state === 'connected')
+        .sort((a, b) => Number(b.place === best) - Number(a.place === best));
+      if (connected.length === 0) throw new DagpacsError('swarm-unavailable', 'no IPFS node is connected');
+      // First what lies there; only then are peers asked, which can take its time.
+      for (const peers of [false, true]) {
+        for (const { node, place } of connected) {
+          const bytes = await tryGet(node, cid, peers);
+          if (!bytes) continue;
+          best = place;
+          return bytes;
+        }
       }
-    } catch (error) {
-      return inWords(error);
-    } finally {
-      await peer?.stop();
-    }
-  }
+      return undefined;
+    },
 
-  /** Resolves, with the reason, when the node has ended or has twice not answered. */
-  async #watch(api: KuboApi, peer: Peer): Promise<string> {
-    const { signal } = this.#closing;
-    let end: string | undefined;
-    peer.ended?.then((reason) => {
-      end = reason;
-      this.#doubt();
-    });
-    for (let failures = 0; ; ) {
-      if (failures === 0) await this.#pause(this.#tuning.probeIntervalMs);
-      const failure = end ?? (await failureOf(api.probe(signal)));
-      if (end !== undefined) return end;
-      if (signal.aborted) return 'the bridge is stopping';
-      if (failure !== undefined && failures > 0) return failure;
-      failures = failure === undefined ? 0 : failures + 1;
-    }
-  }
+    async close() {
+      await peering?.stop();
+      await Promise.all(nodes.map((node) => node.close()));
+    },
+  };
+}
 
-  /** Waits, but not past {@link close} or a doubt, and without keeping the process alive. */
-  async #pause(milliseconds: number): Promise<undefined> {
-    const woken = new AbortController();
-    this.#doubt = () => woken.abort();
-    try {
-      await sleep(milliseconds, undefined, {
-        ref: false,
-        signal: AbortSignal.any([this.#closing.signal, woken.signal]),
-      });
-    } catch (error) {
-      if (!(error instanceof Error && error.name === 'AbortError')) throw error;
-    }
+/** The node keeps the failure as its problem; another node may have the block. */
+async function tryGet(node: KuboNode, cid: Cid, peers: boolean): Promise<Uint8Array | undefined> {
+  try {
+    return await node.get(cid, peers);
+  } catch (error) {
+    if (!isDagpacsError(error, 'swarm-unavailable')) throw error;
+    return undefined;
   }
 }
 
-async function failureOf(probe: Promise<void>): Promise<string | undefined> {
-  try {
-    await probe;
-    return undefined;
-  } catch (error) {
-    return inWords(error);
+function placesOf(options: SwarmOptions, tuning: SwarmTuning): Pick<NodeOptions, 'name' | 'find'>[] {
+  const { apis = [], authorization, bin, dataDir } = options;
+  if (apis.length > 0) {
+    const addresses = apis.map((api) => kuboAddress(apiUrl(api), authorization));
+    const names = addresses.map(({ url }) => url.href.replace(/\/api\/v0$/, ''));
+    const twice = names.find((name, i) => names.indexOf(name) !== i);
+    if (twice !== undefined) {
+      const subject = { attribute: 'DAGPACS_KUBO_API', rule: 'each node once' };
+      throw new DagpacsError('bad-setting', `DAGPACS_KUBO_API names ${twice} twice`, subject);
+    }
+    return addresses.map((address, i) => ({
+      name: names[i] as string,
+      find: async () => ({ ...address, stop: async () => undefined }),
+    }));
   }
+  const find: NodeOptions['find'] = async (signal) => {
+    if (bin === 'none') return 'none is configured';
+    const binary = await findBinary(bin);
+    if ('reason' in binary) return binary.reason;
+    const { url, ...child } = await startKubo(binary, dataDir, tuning, signal);
+    return { url, headers: {}, ...child };
+  };
+  return [{ name: 'child', find }];
+}
+
+/** Has our nodes know each other: a private swarm has no routing by which they could find what one of them lacks. */
+function keepConnected(nodes: readonly KuboNode[], tuning: SwarmTuning, log: Log): Loop {
+  return startLoop({
+    async round() {
+      for (const [i, a] of nodes.entries()) {
+        for (const b of nodes.slice(i + 1)) {
+          const [mine, theirs] = [a.status().node, b.status().node];
+          if (mine === undefined || theirs === undefined || a.reaches(theirs)) continue;
+          // Where they cannot reach each other, each is sent the blocks by us: no failure.
+          await a
+            .connect(b)
+            .catch(() => b.connect(a))
+            .catch(() => undefined);
+        }
+      }
+      return false;
+    },
+    idleMs: tuning.probeIntervalMs,
+    onFailure: (error) => log.warn('nodes-not-connected', { reason: (error as Error).message }),
+  });
+}
+
+const RANK: NodeStatus['state'][] = ['connected', 'unreachable', 'starting', 'off'];
+
+function statusOf(nodes: NodeStatus[]): SwarmStatus {
+  const [first] = nodes.toSorted((a, b) => RANK.indexOf(a.state) - RANK.indexOf(b.state));
+  const { state, node, peers, reason } = first as NodeStatus;
+  return { state, ...(node !== undefined && { node }), peers, ...(reason !== undefined && { reason }), nodes };
 }

@@ -9,6 +9,23 @@ export interface AssociateAnswer {
   maxPduLength: number;
 }
 
+/** What an A-ASSOCIATE-RJ says, by source and reason (PS3.8 §9.3.4). */
+const REJECTIONS: Record<string, string> = {
+  '1.1': 'no reason given',
+  '1.2': 'application context not supported',
+  '1.3': 'calling AE title not recognized',
+  '1.7': 'called AE title not recognized',
+  '2.1': 'no reason given',
+  '2.2': 'protocol version not supported',
+  '3.1': 'temporary congestion',
+  '3.2': 'local limit exceeded',
+};
+
+/** Why an association was refused, from the A-ASSOCIATE-RJ without its PDU header. */
+export function rejectionOf(body: Buffer): string {
+  return REJECTIONS[`${body[2]}.${body[3]}`] ?? `source ${body[2]}, reason ${body[3]}`;
+}
+
 /** Reads an A-ASSOCIATE-AC (PS3.8 §9.3.3) without its PDU header. @throws ProtocolError */
 export function readAssociateAnswer(body: Buffer): AssociateAnswer {
   if (body.length < 68) throw new ProtocolError(INVALID_PARAMETER, 'A-ASSOCIATE-AC too short');

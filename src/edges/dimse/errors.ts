@@ -12,6 +12,7 @@ export const NO_SUCH_SOP_CLASS = 0x0118;
 export const CLASS_INSTANCE_CONFLICT = 0x0119;
 export const SOP_CLASS_NOT_SUPPORTED = 0x0122;
 export const NO_SUCH_ACTION = 0x0123;
+export const NOT_AUTHORIZED = 0x0124;
 export const DUPLICATE_TRANSACTION = 0x0131;
 export const UNRECOGNIZED_OPERATION = 0x0211;
 export const RESOURCE_LIMITATION = 0x0213;
@@ -53,6 +54,7 @@ const STATUS: Record<ErrorCode, number> = {
   undecodable: PROCESSING_FAILURE,
   'invalid-parameter': PROCESSING_FAILURE,
   'not-found': PROCESSING_FAILURE,
+  withheld: PROCESSING_FAILURE,
   'not-anchored': PROCESSING_FAILURE,
   'block-missing': PROCESSING_FAILURE,
   'block-damaged': PROCESSING_FAILURE,

@@ -2,7 +2,7 @@ import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import { ByteQueue, type Lender } from './byte-queue.ts';
 import { C_CANCEL_RQ, type Command, RESPONSE, type Response, readCommand, responseElements } from './command.ts';
-import { PROCESSING_FAILURE, UNRECOGNIZED_OPERATION } from './errors.ts';
+import { NOT_AUTHORIZED, PROCESSING_FAILURE, UNRECOGNIZED_OPERATION } from './errors.ts';
 import { Invoker, type InvokerHooks, type InvokerOptions } from './invoker.ts';
 import type { AnsweredContext } from './negotiation.ts';
 import { commandPdus, dataPdus } from './p-data.ts';
@@ -224,13 +224,12 @@ export class Exchange {
   }
 
   async #perform(operation: Performance): Promise<void> {
-    const { command, dataset } = operation;
+    const { dataset } = operation;
     this.#current = operation;
     let response: Response;
     try {
-      const service = this.#services.get(command.field);
       // Awaited in any case: what runs is known as running before it has ended.
-      response = await (service?.perform(operation) ?? { status: UNRECOGNIZED_OPERATION });
+      response = await this.#answer(operation);
     } catch (error) {
       this.#unexpected(error);
       response = { status: PROCESSING_FAILURE };
@@ -246,6 +245,12 @@ export class Exchange {
       if (taken) await taken;
     }
     this.#proceed();
+  }
+
+  #answer(operation: Performance): Promise<Response> | Response {
+    // By role selection the peer is an SCP here, and asks for nothing (PS3.7 D.3.3.4).
+    if (operation.context.roles?.scu === false) return { status: NOT_AUTHORIZED };
+    return this.#services.get(operation.command.field)?.perform(operation) ?? { status: UNRECOGNIZED_OPERATION };
   }
 
   /** What came while an operation ran. */

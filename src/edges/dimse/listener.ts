@@ -7,6 +7,7 @@ import type { Index } from '../../ports/index.ts';
 import { DimseAssociation, type Rejection } from './association.ts';
 import { type CommitmentIndex, Commitments } from './commitments.ts';
 import type { DimseOptions } from './options.ts';
+import type { Transcoder } from './outgoing.ts';
 import { commitService } from './services/commit.ts';
 import { echoService } from './services/echo.ts';
 import { findService } from './services/find.ts';
@@ -40,6 +41,7 @@ export interface DimseModules {
   ingest: Ingest;
   index: Pick<Index, 'query'> & CommitmentIndex;
   serve: Pick<Serve, 'instances'>;
+  transcoder: Transcoder;
   log: Log;
 }
 
@@ -48,14 +50,14 @@ export interface DimseModules {
  * @throws DagpacsError `bad-setting` where the address cannot be listened on
  */
 export async function startDimse(options: DimseOptions, modules: DimseModules): Promise<DimseListener> {
-  const { log, index, ingest, serve } = modules;
+  const { log, index, ingest, serve, transcoder } = modules;
   const commitments = new Commitments(options, index, log);
   const list = [
     echoService,
-    storeService(ingest, log),
+    storeService(options, ingest, log),
     findService(options, index, log),
-    getService({ index, serve }, log),
-    moveService(options, { index, serve }, log),
+    getService({ index, serve, transcoder }, log),
+    moveService(options, { index, serve, transcoder }, log),
     commitService(options, commitments),
   ];
   const services = new Map<number, Service>(list.map((service) => [service.field, service]));
@@ -104,10 +106,10 @@ export async function startDimse(options: DimseOptions, modules: DimseModules): 
     });
     servers.push(server);
   }
-  const ports = [options.port, options.tls?.port ?? 0];
+  const wanted: Address[] = [options, { host: options.host, port: 0, ...options.tls }];
   const addresses: Address[] = [];
   try {
-    for (const [i, server] of servers.entries()) addresses.push(await listen(server, options.host, ports[i] ?? 0));
+    for (const [i, server] of servers.entries()) addresses.push(await listen(server, wanted[i] as Address));
   } catch (error) {
     for (const server of servers) server.close();
     await commitments.stop();
@@ -137,7 +139,7 @@ export async function startDimse(options: DimseOptions, modules: DimseModules): 
 }
 
 /** @throws DagpacsError `bad-setting` */
-function listen(server: Server, host: string, port: number): Promise<Address> {
+function listen(server: Server, { host, port }: Address): Promise<Address> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const rule = `must be free to listen on (${error.code})`;

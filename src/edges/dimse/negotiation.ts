@@ -35,8 +35,8 @@ const NATIVE = new Set([IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, EX
 export interface AnsweredContext {
   id: number;
   abstractSyntax: string;
-  /** 0 acceptance, 1 user rejection, 3 abstract syntax not supported, 4 transfer syntaxes not supported. */
-  result: 0 | 1 | 3 | 4;
+  /** 0 acceptance, 1 user rejection, 2 no reason, 3 abstract syntax not supported, 4 transfer syntaxes not supported. */
+  result: 0 | 1 | 2 | 3 | 4;
   /** The one to use; empty where the context is not accepted. */
   transferSyntax: string;
   roles?: { scu: boolean; scp: boolean };
@@ -73,6 +73,11 @@ export function isStorage(abstractSyntax: string): boolean {
   );
 }
 
+/** True for the storage classes of the standard. */
+export function isStandardStorage(abstractSyntax: string): boolean {
+  return abstractSyntax.startsWith(DICOM_ROOT) && isStorage(abstractSyntax);
+}
+
 /** The service that an abstract syntax is of, or undefined where there is none such. */
 export function serviceOf(abstractSyntax: string): ServiceName | undefined {
   if (abstractSyntax === VERIFICATION) return 'echo';
@@ -80,27 +85,39 @@ export function serviceOf(abstractSyntax: string): ServiceName | undefined {
   return QUERY_RETRIEVE[abstractSyntax]?.service ?? (isStorage(abstractSyntax) ? 'store' : undefined);
 }
 
+/** What decides whether a proposal is taken. */
+export interface AcceptancePolicy {
+  /** The services that the peer may call; undefined: all. */
+  services?: ReadonlySet<ServiceName>;
+  /** Storage classes that are taken; undefined: all of {@link isStorage}. */
+  stores?: (abstractSyntax: string) => boolean;
+}
+
 /**
- * Answers one proposal. Every storage class is taken, private and unknown ones too, in whichever transfer syntax its
+ * Answers one proposal. Unless a policy narrows them, every storage class is taken, private and unknown ones too, in whichever transfer syntax its
  * sender prefers, since instances are kept as they come. Data sets that we read and write ourselves are native ones.
- * @param allowed the services that the peer may call; undefined: all
  */
-export function answerContext(proposed: ProposedContext, allowed?: ReadonlySet<ServiceName>): AnsweredContext {
+export function answerContext(
+  proposed: ProposedContext,
+  { services: allowed, stores }: AcceptancePolicy = {},
+): AnsweredContext {
   const { id, abstractSyntax } = proposed;
   const refused = { id, abstractSyntax, transferSyntax: '' };
   const service = serviceOf(abstractSyntax);
   if (service === undefined) return { ...refused, result: 3 };
   // Where a peer may retrieve by C-GET, it is stored to on contexts of its own proposal.
   const mayRetrieve = service === 'store' && proposed.roles?.scp === true && allowed?.has('get') !== false;
-  if (allowed?.has(service) === false && !mayRetrieve) return { ...refused, result: 1 };
+  const taken = service !== 'store' || stores?.(abstractSyntax) !== false;
+  if (!taken && !mayRetrieve) return { ...refused, result: 3 };
+  const mayCall = taken && allowed?.has(service) !== false;
+  if (!mayCall && !mayRetrieve) return { ...refused, result: 1 };
+  const roles = proposed.roles && { scu: proposed.roles.scu && mayCall, scp: mayRetrieve };
+  // A context on which neither side may ask for anything is of no use (PS3.7 D.3.3.4).
+  if (roles && !roles.scu && !roles.scp) return { ...refused, result: 1 };
   const usable = service === 'echo' || service === 'store' ? isUsableUID : (uid: string) => NATIVE.has(uid);
   const transferSyntax = proposed.transferSyntaxes.find(usable);
   if (transferSyntax === undefined) return { ...refused, result: 4 };
-  const answer: AnsweredContext = { id, abstractSyntax, result: 0, transferSyntax };
-  const { scu } = proposed.roles ?? {};
-  if (scu !== undefined) {
-    answer.roles = { scu: scu && allowed?.has(service) !== false, scp: mayRetrieve };
-  }
+  const answer: AnsweredContext = { id, abstractSyntax, result: 0, transferSyntax, ...(roles && { roles }) };
   const extended = proposed.extended && answerExtended(service, proposed.extended);
   return extended ? { ...answer, extended } : answer;
 }

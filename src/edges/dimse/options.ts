@@ -18,6 +18,10 @@ export interface DimseOptions {
   peers?: readonly Peer[];
   /** Listen for TLS too, and how; undefined: not. */
   tls?: TlsOptions;
+  /** Storage classes that are taken; undefined: every one. */
+  stores?: (sopClassUID: string) => boolean;
+  /** Presentation contexts of one association; those beyond it are refused. */
+  maxContexts: number;
   /** Longest P-DATA-TF that peers are told to send, in bytes (PS3.8 Annex D.1). */
   maxPduLength: number;
   /** Associations at one time; more are rejected as transient, local limit exceeded. */
@@ -59,6 +63,7 @@ export const dimseDefaults: DimseOptions = {
   port: 11112,
   aeTitle: 'DAGPACS',
   checkCalledAE: false,
+  maxContexts: 128,
   maxPduLength: 131072,
   maxAssociations: 64,
   maxPerPeer: 64,

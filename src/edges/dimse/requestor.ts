@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import dimse from 'dcmjs-dimse';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
-import { readAssociateAnswer } from './associate-ac.ts';
+import { readAssociateAnswer, rejectionOf } from './associate-ac.ts';
 import type { Command } from './command.ts';
 import { Exchange } from './exchange.ts';
 import type { Invocation } from './invoker.ts';
@@ -69,6 +69,7 @@ export class Requestor extends dimse.Scp {
   #state: 'opening' | 'established' | 'releasing' | 'closed' = 'opening';
   #exchange: Exchange | undefined;
   #timer: NodeJS.Timeout;
+  #refused: string | undefined;
 
   constructor(socket: Socket, peer: Peer, proposals: readonly Proposal[], options: RequestorOptions, log: Log) {
     super(socket, {});
@@ -175,7 +176,8 @@ export class Requestor extends dimse.Scp {
   #take(type: number, body: Buffer): void {
     if (type === pdu.ASSOCIATE_AC) this.#establish(body);
     else if (type === pdu.ASSOCIATE_RJ) {
-      this.#log.warn('association-refused', { peer: this.#peer.aeTitle, reason: body.toString('hex', 1, 4) });
+      this.#refused = rejectionOf(body);
+      this.#log.warn('association-refused', { peer: this.#peer.aeTitle, why: this.#refused });
       this.#socket.destroy();
     } else if (type === pdu.RELEASE_RQ) {
       this.sendAssociationReleaseResponse();
@@ -223,7 +225,9 @@ export class Requestor extends dimse.Scp {
     this.#state = 'closed';
     this.#exchange?.stop();
     this.#opening.reject(
-      new DagpacsError('peer-unavailable', 'the peer cannot be reached, or refuses the association'),
+      this.#refused === undefined
+        ? new DagpacsError('peer-unavailable', 'The peer cannot be reached')
+        : new DagpacsError('peer-unavailable', 'The peer refuses the association', { rule: this.#refused }),
     );
   }
 }

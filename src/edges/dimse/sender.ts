@@ -1,14 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { canReencode, reencode } from '../../dicom/reencode.ts';
-import { EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../../dicom/transfer-syntax.ts';
 import type { ServedInstance } from '../../flows/serve/served.ts';
 import type { TransferProgress } from '../../flows/serve/transfer.ts';
-import { isDagpacsError } from '../../kernel/errors.ts';
+import { type ErrorCode, isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
-import { C_STORE_RQ, type Request } from './command.ts';
-import type { AnsweredContext } from './negotiation.ts';
+import type { Request } from './command.ts';
+import { contextFor, keyOf, proposalsFor, storeInvocation, type Transcoder } from './outgoing.ts';
 import type { Peer } from './peers.ts';
-import { MAX_CONTEXTS, openAssociation, type Proposal, type Requestor, type RequestorOptions } from './requestor.ts';
+import { openAssociation, type Requestor, type RequestorOptions } from './requestor.ts';
 
 export interface SendOptions extends RequestorOptions {
   /** Associations at one time to one destination. */
@@ -29,7 +27,11 @@ export interface Transfer {
   onProgress?: (progress: TransferProgress) => Promise<void> | void;
 }
 
-const FALLBACKS = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN];
+export interface SendModules {
+  transcoder: Transcoder;
+  log: Log;
+}
+
 /** Instances for which another association is worth its cost. */
 const WORTH_AN_ASSOCIATION = 8;
 
@@ -48,59 +50,32 @@ export function count(progress: TransferProgress, sopInstanceUID: string, status
   }
 }
 
-/** The C-STORE of an instance on a context that {@link contextFor} found for it. */
-export function storeInvocation(
-  instance: ServedInstance,
-  context: AnsweredContext,
-  originator?: Request['originator'],
-): Parameters<Requestor['invoke']>[0] {
-  const { sopClassUID, sopInstanceUID, transferSyntaxUID, size, datasetOffset } = instance;
-  const stored = instance.bytes(datasetOffset);
-  const from = transferSyntax(transferSyntaxUID);
-  const to = transferSyntax(context.transferSyntax);
-  const asStored = context.transferSyntax === transferSyntaxUID || !from || !to;
-  return {
-    contextId: context.id,
-    request: { field: C_STORE_RQ, sopClassUID, sopInstanceUID, ...(originator && { originator }) },
-    dataset: asStored ? { size: size - datasetOffset, bytes: stored } : { bytes: reencode(stored, from, to) },
-  };
-}
-
-/** The context on which the instance can go: as it is, or else in another native transfer syntax where its own is one. */
-export function contextFor(
-  { sopClassUID, transferSyntaxUID }: ServedInstance,
-  contexts: Iterable<AnsweredContext>,
-): AnsweredContext | undefined {
-  const from = transferSyntax(transferSyntaxUID);
-  let other: AnsweredContext | undefined;
-  for (const context of contexts) {
-    if (context.abstractSyntax !== sopClassUID) continue;
-    if (context.transferSyntax === transferSyntaxUID) return context;
-    if (canReencode(from, transferSyntax(context.transferSyntax))) other ??= context;
-  }
-  return other;
-}
-
 /** Sends instances by C-STORE, over several associations, and tries again what may yet succeed. Never rejects for a peer. */
-export async function sendInstances(transfer: Transfer, options: SendOptions, log: Log): Promise<TransferProgress> {
+export async function sendInstances(
+  transfer: Transfer,
+  options: SendOptions,
+  { transcoder, log }: SendModules,
+): Promise<TransferProgress> {
   const progress = startProgress(transfer.instances.length);
   const queue = [...transfer.instances];
   const wanted = Math.ceil(queue.length / WORTH_AN_ASSOCIATION);
   const lanes = Math.max(1, Math.min(options.sendAssociations, wanted));
-  const shared: Shared = { transfer, options, log, progress, queue, unreachable: false };
+  const shared: Shared = { transfer, options, transcoder, log, progress, queue, unreachable: false };
   await Promise.all(Array.from({ length: lanes }, () => new Lane(shared).run()));
   return progress;
 }
 
-interface Shared {
+interface Shared extends SendModules {
   transfer: Transfer;
   options: SendOptions;
-  log: Log;
   progress: TransferProgress;
   queue: ServedInstance[];
   /** No association could be had, with all retries: what is left fails without another try. */
   unreachable: boolean;
 }
+
+/** The peer could not be talked to, or there was too much to transcode: another time it may be otherwise. */
+const PASSING: ReadonlySet<ErrorCode> = new Set(['peer-unavailable', 'sender-aborted', 'pushback']);
 
 /** One association at a time, and what goes over it. */
 class Lane {
@@ -142,16 +117,17 @@ class Lane {
 
   /** @returns the status of the last response, or undefined where there was none */
   async #send(instance: ServedInstance): Promise<number | undefined> {
-    const { transfer, options } = this.#shared;
+    const { transfer, options, transcoder } = this.#shared;
     let status: number | undefined;
     for (let tries = 0; tries <= options.sendRetries && !this.#shared.unreachable; tries++) {
       if (tries > 0) await this.#pause(options.sendBackoffMs * 2 ** (tries - 1));
       if (transfer.signal.aborted) return status;
       try {
         const association = await this.#associationFor(instance);
-        const context = contextFor(instance, association.contexts.values());
+        const context = contextFor(instance, association.contexts.values(), transcoder);
         if (!context) return undefined;
-        status = (await association.invoke(storeInvocation(instance, context, transfer.originator))).status;
+        const invocation = storeInvocation(instance, context, transcoder, transfer.originator);
+        status = (await association.invoke(invocation)).status;
         // Out of resources is what another time may not find.
         if (status >> 8 !== 0xa7) return status;
       } catch (error) {
@@ -160,7 +136,7 @@ class Lane {
         this.#shared.log.warn('send-failed', { peer: transfer.to.aeTitle, code, tries });
         if (code === 'peer-unavailable' && tries === options.sendRetries) this.#shared.unreachable = true;
         // What cannot be read is not read the next time.
-        if (code !== 'peer-unavailable' && code !== 'sender-aborted') return undefined;
+        if (!PASSING.has(code)) return undefined;
       }
     }
     return status;
@@ -181,27 +157,4 @@ class Lane {
     this.#association = await openAssociation(transfer.to, [...proposals.values()], options, log);
     return this.#association;
   }
-}
-
-function keyOf({ sopClassUID, transferSyntaxUID }: ServedInstance): string {
-  return `${sopClassUID} ${transferSyntaxUID}`;
-}
-
-/**
- * A context for each pair of class and stored transfer syntax, so that each is accepted or not by itself; and one more for
- * a class of which something is native, should its own transfer syntax be refused.
- */
-function proposalsFor(instances: readonly ServedInstance[]): Map<string, Proposal> {
-  const proposals = new Map<string, Proposal>();
-  for (const instance of instances) {
-    const { sopClassUID: abstractSyntax, transferSyntaxUID } = instance;
-    if (proposals.has(keyOf(instance))) continue;
-    // Room for two.
-    if (proposals.size + 2 > MAX_CONTEXTS) break;
-    proposals.set(keyOf(instance), { abstractSyntax, transferSyntaxes: [transferSyntaxUID] });
-    const others = FALLBACKS.filter((uid) => uid !== transferSyntaxUID);
-    const native = canReencode(transferSyntax(transferSyntaxUID), transferSyntax(EXPLICIT_VR_LITTLE_ENDIAN));
-    if (native) proposals.set(`${abstractSyntax} native`, { abstractSyntax, transferSyntaxes: others });
-  }
-  return proposals;
 }

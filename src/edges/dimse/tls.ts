@@ -5,6 +5,8 @@ import type { Peer } from './peers.ts';
 
 /** Secure transport (PS3.15 B.12: BCP 195), as acceptor and as requestor. */
 export interface TlsOptions {
+  /** Address to listen on; undefined: that of the port without TLS. */
+  host?: string;
   /** TCP port; 0 takes a free one. */
   port: number;
   /** PEM: our certificate with its chain, and its key. */

@@ -19,6 +19,7 @@ const STATUS: Record<ErrorCode, number> = {
   undecodable: 406,
   'invalid-parameter': 400,
   'not-found': 404,
+  withheld: 410,
   'not-anchored': 404,
   pushback: 503,
   'block-missing': 503,
@@ -41,12 +42,16 @@ const TITLE: Record<number, string> = {
   406: 'Not Acceptable',
   408: 'Request Timeout',
   409: 'Conflict',
+  410: 'Gone',
+  412: 'Precondition Failed',
   413: 'Content Too Large',
   414: 'URI Too Long',
   415: 'Unsupported Media Type',
   416: 'Range Not Satisfiable',
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
+  501: 'Not Implemented',
+  502: 'Bad Gateway',
   503: 'Service Unavailable',
 };
 
@@ -101,9 +106,9 @@ export function problemOf(error: unknown): Problem {
 export class NotAcceptable extends DagpacsError {
   readonly available: string[];
 
-  constructor(available: string[]) {
+  constructor(available: string[], attribute = 'Accept') {
     const rule = `one of: ${available.join(', ')}`;
-    super('not-acceptable', `Nothing that Accept allows can be given; ask for ${rule}`, { attribute: 'Accept', rule });
+    super('not-acceptable', `Nothing that ${attribute} allows can be given; ask for ${rule}`, { attribute, rule });
     this.available = available;
   }
 }

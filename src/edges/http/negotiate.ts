@@ -16,9 +16,13 @@ export function acceptedBy(request: FastifyRequest, query: { accept?: string | u
 }
 
 /** The offer to give; earlier offers are the bridge's own preference. @throws NotAcceptable listing the offers */
-export function negotiate<T extends Representation>(accepted: readonly MediaRange[], offers: readonly T[]): T {
+export function negotiate<T extends Representation>(
+  accepted: readonly MediaRange[],
+  offers: readonly T[],
+  attribute?: string,
+): T {
   const chosen = chooseRepresentation(accepted, offers);
-  if (chosen === undefined) throw new NotAcceptable([...new Set(offers.map(acceptTextOf))]);
+  if (chosen === undefined) throw new NotAcceptable([...new Set(offers.map(acceptTextOf))], attribute);
   return chosen;
 }
 

@@ -10,6 +10,8 @@ export interface HttpOptions {
   trustProxy: boolean;
   /** Origins of web pages that may read and write from a browser; `*` for any. */
   corsOrigins: string[];
+  /** Who is given blocks under `/ipfs`: those on this machine, all who can reach the listener, or nobody. */
+  gateway: 'loopback' | 'on' | 'off';
   /** Results that one query answer may have. */
   maxResults: number;
   /** Instances of one STOW request that may wait for their commit while the next ones are read. */
@@ -30,6 +32,7 @@ export const httpDefaults: HttpOptions = {
   port: 8080,
   trustProxy: false,
   corsOrigins: [],
+  gateway: 'loopback',
   maxResults: 10_000,
   storeWindow: 16,
   maxConnections: 1024,

@@ -17,6 +17,18 @@ export interface OutgoingPart {
   bytes(start?: number, end?: number): AsyncIterable<Uint8Array>;
 }
 
+/** A resource that was made already. */
+export function inMemory(form: Representation, location: string, bytes: Uint8Array): OutgoingPart {
+  return {
+    form,
+    location,
+    size: bytes.length,
+    async *bytes(start = 0, end = bytes.length) {
+      yield bytes.subarray(start, end);
+    },
+  };
+}
+
 /** Text, then bytes: what a body is made of. */
 interface Piece {
   /** ASCII. */
@@ -27,6 +39,9 @@ interface Piece {
 
 /** Bytes that may wait in the socket's queue before the source is left to wait. */
 const HIGH_WATER = 1024 * 1024;
+
+/** Bytes that are gathered for one write: what one read of a sealed object gives. */
+const WRITE_SIZE = 1024 * 1024;
 
 /** Sends parts as `multipart/related` (PS3.18 §8.6.1.2) with a random boundary. Resolves when the body is handed over or the client is gone. */
 export async function sendMultipart(
@@ -66,6 +81,16 @@ export async function sendSingle(reply: FastifyReply, log: Log, part: OutgoingPa
   return sendPieces(reply, log, [{ text: '', size: end - start, bytes: () => part.bytes(start, end) }]);
 }
 
+/** Sends bytes, in chunks where `size` is undefined; the headers that describe them are set already. */
+export function sendBody(
+  reply: FastifyReply,
+  log: Log,
+  size: number | undefined,
+  bytes: () => AsyncIterable<Uint8Array>,
+): Promise<FastifyReply> {
+  return sendPieces(reply, log, [{ text: '', size, bytes }]);
+}
+
 /** Sends chunks that are in memory already. */
 export function sendChunks(reply: FastifyReply, log: Log, chunks: readonly Uint8Array[]): Promise<FastifyReply> {
   const pieces = chunks.map((chunk): Piece => {
@@ -78,6 +103,16 @@ export function sendChunks(reply: FastifyReply, log: Log, chunks: readonly Uint8
     };
   });
   return sendPieces(reply, log, pieces);
+}
+
+/** Sends a body as it is made; `size` where it is known before its end. */
+export function sendStream(
+  reply: FastifyReply,
+  log: Log,
+  body: AsyncIterable<Uint8Array>,
+  size?: number,
+): Promise<FastifyReply> {
+  return sendPieces(reply, log, [{ text: '', size, bytes: () => body }]);
 }
 
 /**
@@ -151,25 +186,27 @@ async function writePiece(
   let left = piece.size ?? Number.POSITIVE_INFINITY;
   let next = await opened?.first;
   start?.();
-  // Text and first chunk leave in one write. One uncork too many would keep back all that comes after it (in chunks).
+  // Text and chunks leave in few writes: each costs the kernel's way through TCP and wakes the client.
   raw.cork();
-  let corked = true;
   if (piece.text !== '') raw.write(piece.text, 'latin1');
   while (next !== undefined && !next.done) {
     const chunk: Uint8Array = next.value;
     left -= chunk.length;
     if (left < 0) throw new Error('a source gave more bytes than it announced');
     raw.write(chunk);
-    if (corked) raw.uncork();
-    corked = false;
-    if (raw.writableLength > HIGH_WATER) await drained(raw);
+    if (raw.writableLength >= WRITE_SIZE) {
+      raw.uncork();
+      if (raw.writableLength > HIGH_WATER) await drained(raw);
+      raw.cork();
+    }
     if (raw.destroyed) {
       await opened?.source.return?.();
       return false;
     }
     next = await opened?.source.next();
   }
-  if (corked) raw.uncork();
+  raw.uncork();
+  if (raw.writableLength > HIGH_WATER) await drained(raw);
   if (piece.size !== undefined && left > 0) throw new Error('a source gave fewer bytes than it announced');
   return !raw.destroyed;
 }

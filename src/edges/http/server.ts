@@ -8,7 +8,11 @@ import type { HttpOptions } from './options.ts';
 import { createBaseUrl } from './plugins/base-url.ts';
 import { addBrowserAccess } from './plugins/browser-access.ts';
 import { drain } from './plugins/request-body.ts';
+import { addArchiveRoutes } from './routes/archive.ts';
+import { addCapabilityRoutes } from './routes/capabilities.ts';
 import { addCustodyRoutes } from './routes/custody.ts';
+import { addDocsRoutes } from './routes/docs.ts';
+import { addGatewayRoutes } from './routes/gateway.ts';
 import { addMetadataRoutes } from './routes/metadata.ts';
 import { addRenderRoutes } from './routes/render.ts';
 import { addRetrieveRoutes } from './routes/retrieve.ts';
@@ -17,6 +21,7 @@ import { addSearchRoutes } from './routes/search.ts';
 import { addServiceRoutes } from './routes/service.ts';
 import { addStoreRoutes } from './routes/store.ts';
 import { addTransferRoutes } from './routes/transfer.ts';
+import { addWadoUriRoute } from './routes/wado-uri.ts';
 
 /** Bytes of a request's header, URL included. */
 const MAX_HEADER = 32 * 1024;
@@ -33,7 +38,7 @@ export interface HttpListener {
 }
 
 /**
- * Starts the HTTP edge: DICOMweb under `/dicom-web`, custody under `/custody`, health under `/health`.
+ * Starts the HTTP edge: DICOMweb under `/dicom-web`, custody under `/custody`, blocks under `/ipfs`, health under `/health`.
  * @throws the error of `listen` where the address cannot be had
  */
 export async function startHttp(options: HttpOptions, modules: HttpModules): Promise<HttpListener> {
@@ -75,7 +80,8 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   app.server.maxConnections = options.maxConnections;
   const context: RouteContext = { ...modules, options, base: createBaseUrl(options) };
 
-  addBrowserAccess(app, { origins: options.corsOrigins, base: context.base });
+  const methods = [...new Set(['GET', 'HEAD', 'OPTIONS', ...operations.map(({ method }) => method)])];
+  addBrowserAccess(app, { origins: options.corsOrigins, methods, base: context.base });
   app.addHook('onRequest', (_, reply, done) => {
     reply.header('cache-control', 'private, no-cache');
     done();
@@ -113,11 +119,16 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   }
 
   addServiceRoutes(app, context);
+  addDocsRoutes(app, context);
+  addCapabilityRoutes(app, context);
   addSearchRoutes(app, context);
   addRetrieveRoutes(app, context);
   addMetadataRoutes(app, context);
   addRenderRoutes(app, context);
+  addWadoUriRoute(app, context);
   addCustodyRoutes(app, context);
+  addArchiveRoutes(app, context);
+  addGatewayRoutes(app, context);
   addTransferRoutes(app, context);
   await app.register((scope) => addStoreRoutes(scope, context));
   refuseOtherMethods(app);

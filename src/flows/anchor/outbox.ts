@@ -7,7 +7,7 @@ import type { Ledger } from '../../ports/ledger.ts';
 import type { Swarm } from '../../ports/swarm.ts';
 import type { Vault } from '../../ports/vault.ts';
 import { type CommitRecord, closeBatch } from './close-batch.ts';
-import { replicateNext } from './replicate.ts';
+import { startReplication } from './replication.ts';
 import { Sender, settleFinality } from './send.ts';
 
 export interface OutboxOptions {
@@ -15,6 +15,8 @@ export interface OutboxOptions {
   maxBatch: number;
   /** Milliseconds after which the oldest version closes one. */
   maxAgeMs: number;
+  /** Nodes that must hold a batch for it to be replicated. */
+  copies: number;
   /** Milliseconds after which a transaction that blocks pass by is sent again with a higher fee. */
   stuckAfterMs?: number;
 }
@@ -27,6 +29,8 @@ export interface OutboxModules {
   swarm: Swarm;
   commitRecord: CommitRecord;
   log: Log;
+  /** Told when a batch has become replicated. */
+  onReplicated(): void;
 }
 
 export interface Outbox {
@@ -34,6 +38,8 @@ export interface Outbox {
   notify(): void;
   /** Why anchoring does not go on, in words; undefined while it does, or while the chain is not connected. */
   problem(): string | undefined;
+  /** Why batches cannot be replicated, in words; what is a node's fault is in the swarm's status. */
+  replicationProblem(): string | undefined;
   /** Closes the last batch and ends; what is not sent yet is sent after the next start. */
   stop(): Promise<void>;
 }
@@ -46,8 +52,8 @@ const FINALITY_POLL_MS = 1000;
  * each in its own loop, so that none waits for another.
  */
 export function startOutbox(options: OutboxOptions, modules: OutboxModules): Outbox {
-  const { maxBatch, maxAgeMs, stuckAfterMs = STUCK_AFTER_MS } = options;
-  const { index, ledger, swarm, log } = modules;
+  const { maxBatch, maxAgeMs, copies, stuckAfterMs = STUCK_AFTER_MS } = options;
+  const { index, ledger, log } = modules;
   const sender = new Sender({ stuckAfterMs }, { index, ledger, log });
   let problem: string | undefined;
   const failed = (event: string) => (error: unknown, retryInMs: number) => {
@@ -78,14 +84,7 @@ export function startOutbox(options: OutboxOptions, modules: OutboxModules): Out
     onFailure: failed('finality-not-known'),
   });
 
-  const replicating = startLoop({
-    async round() {
-      if ((await swarm.status()).state !== 'connected') return false;
-      return replicateNext(modules);
-    },
-    idleMs: 1000,
-    onFailure: failed('replication-failed'),
-  });
+  const replicating = startReplication({ copies }, modules);
 
   const closing = startLoop({
     async round() {
@@ -111,6 +110,7 @@ export function startOutbox(options: OutboxOptions, modules: OutboxModules): Out
       closing.wake();
     },
     problem: () => problem,
+    replicationProblem: () => replicating.problem(),
     async stop() {
       await closing.stop();
       await Promise.all([sending.stop(), finality.stop(), replicating.stop()]);

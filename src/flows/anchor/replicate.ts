@@ -2,46 +2,65 @@ import type { Cid } from '../../ipld/cid.ts';
 import { decodeInstanceNode } from '../../ipld/nodes.ts';
 import type { Block, BlockStore } from '../../ports/blocks.ts';
 import type { Batch, Index } from '../../ports/index.ts';
-import type { Swarm } from '../../ports/swarm.ts';
+import type { SwarmNode } from '../../ports/swarm.ts';
 import { walkObject } from '../objects/sealed-object.ts';
+import { blockAsItLies, wholeBlock } from '../objects/whole-block.ts';
 
 export interface ReplicateModules {
   blocks: BlockStore;
   index: Index;
-  swarm: Swarm;
+}
+
+export interface ReplicateOptions {
+  /** A node that it is connected with holds the batch: it gets the blocks there. */
+  fromPeer: boolean;
+  /** It may hold a part already, or our own blocks may be damaged: both are looked at block by block. */
+  careful: boolean;
 }
 
 /**
- * Brings the oldest batch that the swarm does not hold there: every block of its instances, then the record, which is
- * pinned. The pin is what counts: it proves that the node holds all that the record links.
- * @returns whether there was one
- * @throws DagpacsError `swarm-unavailable`, `block-missing`
+ * Brings a batch to a node: every block of its instances, then the record, which is pinned. The pin is what counts: it
+ * proves that the node holds all that the record links.
+ * @returns how many blocks the node held before
+ * @throws DagpacsError `swarm-unavailable`; `block-missing`, `block-damaged` for a block that cannot be had any more
  */
-export async function replicateNext({ blocks, index, swarm }: ReplicateModules): Promise<boolean> {
-  const [batch] = index.unfinished('replicate', 1);
-  if (!batch) return false;
-  await swarm.put(blocksOf(batch, { blocks, index }));
-  await swarm.pin(batch.record);
-  index.setReplicated(batch.id, new Date().toISOString());
-  return true;
+export async function replicate(
+  batch: Batch,
+  node: SwarmNode,
+  { fromPeer, careful }: ReplicateOptions,
+  modules: ReplicateModules,
+): Promise<number> {
+  let held = 0;
+  const lacking = async function* () {
+    for await (const cid of cidsOf(batch, modules)) {
+      if (await node.has(cid)) held += 1;
+      else yield { cid, bytes: await wholeBlock(cid, modules.blocks) };
+    }
+  };
+  if (!fromPeer) await node.put(careful ? lacking() : blocksOf(batch, modules));
+  await node.pin(batch.record);
+  return held;
 }
 
-async function* blocksOf(batch: Batch, { blocks, index }: { blocks: BlockStore; index: Index }): AsyncIterable<Block> {
-  for (const { node } of index.leaves(batch.id)) {
-    const bytes = await blocks.read(node);
-    const { object, entry } = linksOf(bytes);
-    yield* objectBlocks(object, blocks);
-    if (entry) yield* objectBlocks(entry, blocks);
-    yield { cid: node, bytes };
+/** The node compares what it gets with the CID, so that hashing here would be for nothing while all is well. */
+async function* blocksOf(batch: Batch, modules: ReplicateModules): AsyncIterable<Block> {
+  for await (const cid of cidsOf(batch, modules)) {
+    yield { cid, bytes: await blockAsItLies(cid, modules.blocks) };
   }
-  yield { cid: batch.record, bytes: await blocks.read(batch.record) };
+}
+
+/** Every block of a batch, what is linked before what links it. */
+async function* cidsOf(batch: Batch, { blocks, index }: ReplicateModules): AsyncIterable<Cid> {
+  for (const { node } of index.leaves(batch.id)) {
+    const { object, entry } = linksOf(await wholeBlock(node, blocks));
+    for await (const { cid } of walkObject(object, blocks)) yield cid;
+    if (entry) for await (const { cid } of walkObject(entry, blocks)) yield cid;
+    yield node;
+  }
+  yield batch.record;
 }
 
 function linksOf(bytes: Uint8Array): { object: Cid; entry?: Cid } {
   const node = decodeInstanceNode(bytes);
   return 'entryKey' in node ? { object: node.object, entry: node.entry } : { object: node.object };
-}
-
-async function* objectBlocks(root: Cid, blocks: BlockStore): AsyncIterable<Block> {
-  for await (const { cid } of walkObject(root, blocks)) yield { cid, bytes: await blocks.read(cid) };
 }

@@ -20,7 +20,7 @@ export interface PushbackOptions {
  */
 export function createPushback(
   { outboxMax, diskHeadroom }: PushbackOptions,
-  { index, swarm, blocks }: { index: Index; swarm: Swarm; blocks: Pick<BlockStore, 'usage'> },
+  { index, swarm, blocks }: { index: Index; swarm: Pick<Swarm, 'status'>; blocks: Pick<BlockStore, 'usage'> },
 ): () => DagpacsError | undefined {
   let countedAt = Number.NEGATIVE_INFINITY;
   let waiting = 0;

@@ -4,7 +4,7 @@ import type { Batch } from '../../ports/index.ts';
 import type { Hex } from '../../ports/ledger.ts';
 
 /** A batch as its record tells it. */
-export type RecordedBatch = Omit<Batch, 'transactions'>;
+export type RecordedBatch = Omit<Batch, 'transactions' | 'confirmations'>;
 
 export function toHex(bytes: Uint8Array): Hex {
   return `0x${Buffer.from(bytes).toString('hex')}`;

@@ -7,6 +7,7 @@ import { DagpacsError } from '../../kernel/errors.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
 import type { Vault } from '../../ports/vault.ts';
 import { secretsOf } from './secrets.ts';
+import { wholeBlock } from './whole-block.ts';
 
 /** A leaf of a sealed object and where it stands in it. */
 interface Leaf {
@@ -39,10 +40,33 @@ export async function openSealed(sealed: Sealed, modules: { blocks: BlockStore; 
 export async function openObject(key: Uint8Array, object: Cid, size: number, blocks: BlockStore): Promise<Opener> {
   const bytes = sealedSize(size);
   if (object.code !== DAG_PB) {
-    return Opener.open(key, bytes, (start, end, target) => blocks.read(object, start, end, target));
+    return Opener.open(
+      key,
+      bytes,
+      (start, end, target) => blocks.read(object, start, end, target),
+      {},
+      async (start, end) => (await blocks.mend(object)).subarray(start, end),
+    );
   }
   const leaves = await leavesOf(object, blocks);
-  return Opener.open(key, bytes, (start, end, target) => readLeaves(leaves, blocks, start, end, target));
+  return Opener.open(
+    key,
+    bytes,
+    (start, end, target) => readLeaves(leaves, blocks, start, end, target),
+    {},
+    (start, end) => mendLeaves(leaves, blocks, start, end),
+  );
+}
+
+/** The same as {@link readLeaves}, of leaves that are checked against their CIDs and mended where they are not right. */
+async function mendLeaves(leaves: Leaf[], blocks: BlockStore, start: number, end: number): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for (const leaf of leaves.slice(firstLeaf(leaves, start))) {
+    if (leaf.start >= end) break;
+    const bytes = await blocks.mend(leaf.cid);
+    parts.push(bytes.subarray(Math.max(0, start - leaf.start), Math.min(end, leaf.end) - leaf.start));
+  }
+  return Buffer.concat(parts);
 }
 
 /** Bytes `start` to `end` of a sealed object from its leaves. */
@@ -93,7 +117,7 @@ async function leavesOf(root: Cid, blocks: BlockStore): Promise<Leaf[]> {
 export async function* walkObject(root: Cid, blocks: BlockStore): AsyncIterable<{ cid: Cid; size?: number }> {
   yield { cid: root };
   if (root.code !== DAG_PB) return;
-  for (const { cid, size } of readLinks(await blocks.read(root))) {
+  for (const { cid, size } of readLinks(await wholeBlock(root, blocks))) {
     if (cid.code === DAG_PB) yield* walkObject(cid, blocks);
     else yield { cid, size };
   }

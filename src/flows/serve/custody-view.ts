@@ -5,6 +5,7 @@ import type { Hex, Ledger } from '../../ports/ledger.ts';
 import type { Swarm } from '../../ports/swarm.ts';
 import type { Vault } from '../../ports/vault.ts';
 import { type ChainIdentity, recallChain } from '../objects/chain-identity.ts';
+import type { MendingCounts } from '../objects/mending.ts';
 import type { BatchCustody, CustodyView, Stage, Stages, VersionCustody } from './custody.ts';
 import { createReceipts } from './receipt.ts';
 
@@ -16,10 +17,17 @@ export interface CustodyModules {
   vault: Vault;
   /** Why anchoring does not go on. */
   problem(): string | undefined;
+  /** Why batches cannot be replicated. */
+  replicationProblem(): string | undefined;
+  /** What became of blocks that could not be read here. */
+  mended(): MendingCounts;
 }
 
 /** The answers of the `/custody` API, from the index and from what the parts say of themselves. */
-export function createCustodyView({ outboxMax }: { outboxMax: number }, modules: CustodyModules): CustodyView {
+export function createCustodyView(
+  { outboxMax, copies }: { outboxMax: number; copies: number },
+  modules: CustodyModules,
+): CustodyView {
   const { blocks, index, ledger, swarm, problem } = modules;
   return {
     ...createReceipts(modules),
@@ -27,17 +35,25 @@ export function createCustodyView({ outboxMax }: { outboxMax: number }, modules:
     async status() {
       const { studies, series, instances, versions, ...stages } = index.counts();
       const [chain, swarmStatus] = await Promise.all([ledger.status(), swarm.status()]);
+      const { unanchored, unreplicated } = index.waiting();
       return {
         counts: { studies, series, instances, versions },
         stages,
         outbox: {
           pending: index.pendingCount(),
+          waiting: unanchored,
           limit: outboxMax,
           oldest: index.pending(1).oldest ?? null,
           problem: problem() ?? null,
         },
         chain,
-        swarm: swarmStatus,
+        swarm: {
+          ...swarmStatus,
+          copies,
+          waiting: unreplicated,
+          problem: modules.replicationProblem() ?? null,
+          reads: { ...modules.mended() },
+        },
         disk: blocks.usage(),
       };
     },
@@ -84,6 +100,7 @@ function describeVersion({ version, storedAt, batch, leafIndex }: Custody, chain
     cid: version.object.toString(),
     receivedAt: version.receivedAt,
     receivedFrom: version.receivedFrom,
+    confirmations: batch?.confirmations ?? [],
     stage: furthest(stages),
     stages,
   };
@@ -113,6 +130,7 @@ function describeBatch(batch: Batch, chain?: ChainIdentity): BatchCustody {
     count,
     closedAt,
     replicatedAt: batch.replicatedAt ?? null,
+    confirmations: batch.confirmations,
     finalAt: batch.finalAt ?? null,
     transactions: batch.transactions.map(({ hash }) => hash),
     anchor: chain && anchored ? { ...chain, ...anchored } : null,

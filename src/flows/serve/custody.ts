@@ -1,6 +1,8 @@
+import type { Confirmation } from '../../ports/index.ts';
 import type { LedgerStatus } from '../../ports/ledger.ts';
 import type { SwarmStatus } from '../../ports/swarm.ts';
 import type { Receipt, StudyReceipt } from '../../proof/receipt.ts';
+import type { MendingCounts } from '../objects/mending.ts';
 
 /** Furthest stage of a version. */
 export type Stage = 'stored' | 'replicated' | 'anchored' | 'final';
@@ -13,10 +15,22 @@ export interface CustodyStatus {
   counts: { studies: number; series: number; instances: number; versions: number };
   /** Versions per furthest stage. */
   stages: Record<Stage, number>;
-  /** Versions that are in no batch yet, the limit at which new ones are pushed back, and why anchoring does not go on. */
-  outbox: { pending: number; limit: number; oldest: string | null; problem: string | null };
+  /**
+   * Versions that are in no batch yet, those that are not anchored, the limit of these at which new ones are pushed back, and
+   * why anchoring does not go on.
+   */
+  outbox: { pending: number; waiting: number; limit: number; oldest: string | null; problem: string | null };
   chain: LedgerStatus;
-  swarm: SwarmStatus;
+  swarm: SwarmStatus & {
+    /** Nodes that must hold an instance pinned for it to be replicated. */
+    copies: number;
+    /** Versions that are in no batch yet, or in one that is not replicated. */
+    waiting: number;
+    /** Why batches cannot be replicated that no node is to blame for. */
+    problem: string | null;
+    /** Blocks that could not be read here as they should be, since the start. */
+    reads: MendingCounts;
+  };
   /** Bytes: of the block store, and free on its file system. */
   disk: { packs: number; blocks: number; bytes: number; free: number };
 }
@@ -50,6 +64,8 @@ export interface VersionCustody {
   receivedFrom: string;
   stage: Stage;
   stages: Stages;
+  /** The nodes that hold it pinned. */
+  confirmations: Confirmation[];
   anchor?: VersionAnchor;
 }
 
@@ -84,6 +100,8 @@ export interface BatchCustody {
   count: number;
   closedAt: string;
   replicatedAt: string | null;
+  /** The nodes that hold it pinned, by their peer identity, and since when. */
+  confirmations: Confirmation[];
   finalAt: string | null;
   /** Hashes of every transaction that was signed for it, newest last. */
   transactions: string[];

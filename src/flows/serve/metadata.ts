@@ -1,6 +1,7 @@
 import { promisify } from 'node:util';
 import { constants, gzip, zstdDecompressSync } from 'node:zlib';
 import type { Index } from '../../ports/index.ts';
+import { MadeOnce } from './made-once.ts';
 import type { Scope } from './served.ts';
 
 const compress = promisify(gzip);
@@ -10,20 +11,13 @@ const CACHE_BYTES = 64 * 1024 * 1024;
 /** Text joined into one chunk of an answer. */
 const CHUNK_BYTES = 256 * 1024;
 
-interface Cached {
-  revision: number;
-  body: Uint8Array;
-}
-
 /**
  * Metadata bodies (PS3.18 §10.4.1.1.2). The headers are kept as JSON text, so that an answer is joined and never parsed; the
- * compressed body of a study, series or instance is kept until its instances change.
+ * compressed body of a study, series or instance is made once for each state of its instances.
  */
 export class MetadataBodies {
   readonly #index: Index;
-  readonly #cache = new Map<string, Cached>();
-  readonly #making = new Map<string, Promise<Uint8Array>>();
-  #bytes = 0;
+  readonly #bodies = new MadeOnce(CACHE_BYTES);
 
   constructor(index: Index) {
     this.#index = index;
@@ -55,40 +49,15 @@ export class MetadataBodies {
     return [{ studyInstanceUID, seriesInstanceUID, sopInstanceUID, header }];
   }
 
-  /** The body as one gzip stream (RFC 1952). Those who ask for the same at once share one compression. */
-  async compressed(scope: Scope, base: string): Promise<Uint8Array> {
+  /** The body as one gzip stream (RFC 1952). */
+  compressed(scope: Scope, base: string): Promise<Uint8Array> {
     const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = scope;
-    const key = [studyInstanceUID, seriesInstanceUID, sopInstanceUID, base].join('\n');
     const revision = this.#index.revision(studyInstanceUID, seriesInstanceUID);
-    const cached = this.#cache.get(key);
-    if (cached?.revision === revision) {
-      // Last used last, so that the first is the one to drop.
-      this.#cache.delete(key);
-      this.#cache.set(key, cached);
-      return cached.body;
-    }
-    const makingKey = `${key}\n${revision}`;
-    let making = this.#making.get(makingKey);
-    if (!making) {
-      making = compress(Buffer.concat(this.text(scope, base)), { level: constants.Z_BEST_SPEED })
-        .then((body) => this.#remember(key, { revision, body }))
-        .finally(() => this.#making.delete(makingKey));
-      this.#making.set(makingKey, making);
-    }
-    return making;
-  }
-
-  #remember(key: string, entry: Cached): Uint8Array {
-    this.#bytes -= this.#cache.get(key)?.body.length ?? 0;
-    this.#cache.delete(key);
-    this.#cache.set(key, entry);
-    this.#bytes += entry.body.length;
-    for (const [oldest, { body }] of this.#cache) {
-      if (this.#bytes <= CACHE_BYTES) break;
-      this.#cache.delete(oldest);
-      this.#bytes -= body.length;
-    }
-    return entry.body;
+    // A body of an earlier revision is asked for no more, and so is among the first to be dropped.
+    const key = [studyInstanceUID, seriesInstanceUID, sopInstanceUID, base, revision].join('\n');
+    return this.#bodies.get(key, () =>
+      compress(Buffer.concat(this.text(scope, base)), { level: constants.Z_BEST_SPEED }),
+    );
   }
 }
 

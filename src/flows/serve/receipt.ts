@@ -10,6 +10,7 @@ import type { AnchorPlace, BatchHeader, OpenedLeaf, Receipt, StudyReceipt } from
 import { toHex } from '../objects/batch.ts';
 import { recallChain } from '../objects/chain-identity.ts';
 import { secretsOf } from '../objects/secrets.ts';
+import { wholeBlock } from '../objects/whole-block.ts';
 import type { CustodyView } from './custody.ts';
 
 export interface ReceiptModules {
@@ -33,7 +34,7 @@ export function createReceipts(modules: ReceiptModules): Pick<CustodyView, 'rece
     const name = record.toString();
     let hashes = kept.get(name);
     if (!hashes) {
-      hashes = decodeRecord(await blocks.read(record)).hashes;
+      hashes = decodeRecord(await wholeBlock(record, blocks)).hashes;
       if (kept.size >= KEPT_BATCHES) kept.delete(kept.keys().next().value as string);
       kept.set(name, hashes);
     }

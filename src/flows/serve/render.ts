@@ -93,7 +93,7 @@ async function make(
   const frames: CodedFrame[] = [];
   for (const number of numbers) {
     mappings.push(await frameMapping(header, decoded, number, parameters.window, words));
-    frames.push(await image.frame(number));
+    frames.push(await image.frame(number, codecs.memory));
   }
   const { format, quality = DEFAULT_QUALITY, viewport, enlarge } = parameters;
   const place = fit(viewport, layout.columns, layout.rows, enlarge);

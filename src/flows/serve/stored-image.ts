@@ -63,13 +63,13 @@ export class StoredImage {
     this.transferSyntaxUID = frameSyntaxOf(opened);
   }
 
-  /** Frame `number`, from 1, in memory of its own. @throws DagpacsError `invalid-parameter`, `block-missing`, `block-damaged` */
-  async frame(number: number): Promise<CodedFrame> {
+  /** Frame `number`, from 1, in memory of its own, which `memory` makes. @throws DagpacsError `invalid-parameter`, `block-missing`, `block-damaged` */
+  async frame(number: number, memory: (size: number) => Uint8Array): Promise<CodedFrame> {
     const { details, stream, version } = this.#opened;
     const { frames, bulk } = details;
     const vr = pixelVrOf(frames, bulk);
     const [part] = frameParts(stream, frames, version.transferSyntaxUID, vr, [number]);
-    const bytes = new Uint8Array(part?.size ?? 0);
+    const bytes = memory(part?.size ?? 0);
     let at = 0;
     for await (const chunk of part?.bytes() ?? []) {
       bytes.set(chunk, at);

@@ -4,12 +4,9 @@ import { decodedLayout, encodedLayout, storedFrameBytes } from '../../dicom/comp
 import { UNDEFINED_LENGTH } from '../../dicom/element-header.ts';
 import { writeFileMeta } from '../../dicom/meta.ts';
 import { type PixelLayout, undecodable } from '../../dicom/pixels.ts';
+import { reencode } from '../../dicom/reencode.ts';
 import { rewriteDataset } from '../../dicom/rewrite.ts';
-import {
-  DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
-  EXPLICIT_VR_LITTLE_ENDIAN,
-  transferSyntax,
-} from '../../dicom/transfer-syntax.ts';
+import { EXPLICIT_VR_LITTLE_ENDIAN, type TransferSyntax, transferSyntax } from '../../dicom/transfer-syntax.ts';
 import { vrNamed } from '../../dicom/vr.ts';
 import { CLOSE_SEQUENCE, elementStart, ITEM, itemStart, shortElement, textElement } from '../../dicom/write-element.ts';
 import { frameCount, headerOf, type OpenedInstance, StoredImage } from './stored-image.ts';
@@ -18,6 +15,7 @@ import type { TranscodedPart } from './transcoded.ts';
 /** Makes frame `number` of an image in a transfer syntax. */
 export type MakeFrame = (image: StoredImage, number: number, transferSyntaxUID: string) => Promise<Uint8Array>;
 
+const EXPLICIT = transferSyntax(EXPLICIT_VR_LITTLE_ENDIAN) as TransferSyntax;
 const PHOTOMETRIC_INTERPRETATION = 0x00280004;
 const PLANAR_CONFIGURATION = 0x00280006;
 const EXTENDED_OFFSET_TABLE = 0x7fe00001;
@@ -29,15 +27,42 @@ const MAX_PREPARED = 8 * 1024 * 1024;
 const MAX_VALUE = UNDEFINED_LENGTH - 1;
 
 /**
- * An instance in another transfer syntax: its data set written anew as it is read, its frames one after the other. It stays
- * the same instance, with the same UIDs, since nothing that is done here loses anything.
+ * An instance in another transfer syntax, as a Part 10 file. It stays the same instance, with the same UIDs, since nothing
+ * that is done here loses anything.
  * @throws DagpacsError `undecodable`
  */
 export function transcodeInstance(opened: OpenedInstance, target: string, make: MakeFrame): TranscodedPart {
+  const dataset = transcodeDataset(opened, target, make);
+  const { sopClassUID, sopInstanceUID } = opened.version;
+  return {
+    size: undefined,
+    transferSyntaxUID: target,
+    async *bytes() {
+      let meta: Uint8Array | undefined = writeFileMeta({ sopClassUID, sopInstanceUID, transferSyntaxUID: target });
+      for await (const chunk of dataset()) {
+        // What is wrong near the start is told before anything is sent.
+        yield meta ? Buffer.concat([meta, chunk]) : chunk;
+        meta = undefined;
+      }
+    },
+  };
+}
+
+/**
+ * Its data set alone, as C-STORE carries it: written anew as it is read, its frames one after the other. Implicit and
+ * big-endian ones are made of the explicit little-endian one.
+ * @throws DagpacsError `undecodable`
+ */
+export function transcodeDataset(
+  opened: OpenedInstance,
+  target: string,
+  make: MakeFrame,
+): () => AsyncIterable<Uint8Array> {
   const { version, details } = opened;
   const header = headerOf(details);
   const stored = transferSyntax(version.transferSyntaxUID);
-  const encapsulated = transferSyntax(target)?.encapsulated === true;
+  const to = transferSyntax(target);
+  const encapsulated = to?.encapsulated === true;
   const recoded = frameCount(details.frames) > 0 && (details.frames.kind === 'encapsulated' || encapsulated);
   const image = recoded ? new StoredImage(opened, header) : undefined;
   const changes = new Map<number, Buffer | undefined>();
@@ -53,21 +78,11 @@ export function transcodeInstance(opened: OpenedInstance, target: string, make: 
       ...(frames && { pixels: frames }),
       ...(stored?.bigEndianPixels && !stored.bigEndian && { pixelUnit: 2 }),
     });
-  return {
-    size: undefined,
-    transferSyntaxUID: target,
-    async *bytes() {
-      if (image) await prepare(image, encapsulated ? target : EXPLICIT_VR_LITTLE_ENDIAN, make);
-      const { sopClassUID, sopInstanceUID } = version;
-      const meta = writeFileMeta({ sopClassUID, sopInstanceUID, transferSyntaxUID: target });
-      const written = target === DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN ? deflated(dataset()) : dataset();
-      let first = true;
-      for await (const chunk of written) {
-        // What is wrong near the start is told before anything is sent.
-        yield first ? Buffer.concat([meta, chunk]) : chunk;
-        first = false;
-      }
-    },
+  return async function* () {
+    if (image) await prepare(image, encapsulated ? target : EXPLICIT_VR_LITTLE_ENDIAN, make);
+    if (to?.deflated) yield* deflated(dataset());
+    else if (to && (to.implicit || to.bigEndian)) yield* reencode(dataset(), EXPLICIT, to);
+    else yield* dataset();
   };
 }
 

@@ -2,16 +2,19 @@ import { decodedLayout, ENCODINGS, encodedLayout, storedFrameBytes } from '../..
 import type { PixelLayout } from '../../dicom/pixels.ts';
 import {
   DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+  EXPLICIT_VR_BIG_ENDIAN,
   EXPLICIT_VR_LITTLE_ENDIAN,
+  IMPLICIT_VR_LITTLE_ENDIAN,
   transferSyntax,
 } from '../../dicom/transfer-syntax.ts';
 import { isDagpacsError } from '../../kernel/errors.ts';
 import type { Codecs } from '../../ports/codecs.ts';
+import type { InstanceUIDs } from '../../ports/index.ts';
 import { checkFrameNumber } from './frame-number.ts';
 import { MadeOnce } from './made-once.ts';
 import type { InstanceSource } from './served.ts';
 import { isDecodable, type OpenedInstance, StoredImage } from './stored-image.ts';
-import { transcodeInstance } from './transcode-instance.ts';
+import { transcodeDataset, transcodeInstance } from './transcode-instance.ts';
 import type { Transcode, TranscodedPart } from './transcoded.ts';
 
 export interface TranscodeModules {
@@ -19,6 +22,14 @@ export interface TranscodeModules {
   codecs: Codecs;
 }
 
+/** Web services have no implicit and no big-endian data sets (PS3.18 §8.7.3.1). */
+const FOR_THE_WEB = [EXPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN];
+const FOR_C_STORE = [
+  EXPLICIT_VR_LITTLE_ENDIAN,
+  IMPLICIT_VR_LITTLE_ENDIAN,
+  EXPLICIT_VR_BIG_ENDIAN,
+  DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+];
 /** Memory for frames that were made. */
 const CACHE_BYTES = 64 * 1024 * 1024;
 
@@ -30,23 +41,31 @@ export function createTranscode({ source, codecs }: TranscodeModules): Transcode
   function make(opened: OpenedInstance, image: StoredImage, number: number, transferSyntaxUID: string) {
     const key = `${opened.version.node} ${number} ${transferSyntaxUID}`;
     return cache.get(key, async () => {
-      const frame = await image.frame(number);
+      const frame = await image.frame(number, codecs.memory);
       return transferSyntaxUID === EXPLICIT_VR_LITTLE_ENDIAN
         ? codecs.decode(frame)
         : codecs.transcode(frame, transferSyntaxUID);
     });
   }
 
+  /** Those of `plain`, and the compressed ones where there are frames to encode; without the stored one. */
+  function syntaxesOf(instance: InstanceUIDs, plain: readonly string[]): string[] {
+    const { version, details } = source.describe(instance);
+    const pixels = isDecodable({ version, details });
+    const syntax = transferSyntax(version.transferSyntaxUID);
+    // Without frames the data set alone is rewritten, which what lies outside the file or is a stream does not allow.
+    if (!pixels && (!syntax || syntax.encapsulated || /JPIP|ST 2110/.test(syntax.name))) return [];
+    const all = pixels ? [...plain, ...encodingsOf({ version, details })] : plain;
+    return all.filter((uid) => uid !== version.transferSyntaxUID);
+  }
+
   return {
-    instanceSyntaxes(instance) {
-      const { version, details } = source.describe(instance);
-      const pixels = isDecodable({ version, details });
-      const syntax = transferSyntax(version.transferSyntaxUID);
-      // Without frames the data set alone is rewritten, which what lies outside the file or is a stream does not allow.
-      if (!pixels && (!syntax || syntax.encapsulated || /JPIP|ST 2110/.test(syntax.name))) return [];
-      const plain = [EXPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN];
-      const all = pixels ? [...plain, ...encodingsOf({ version, details })] : plain;
-      return all.filter((uid) => uid !== version.transferSyntaxUID);
+    instanceSyntaxes: (instance) => syntaxesOf(instance, FOR_THE_WEB),
+    datasetSyntaxes: (instance) => syntaxesOf(instance, FOR_C_STORE),
+
+    async dataset(instance, transferSyntaxUID) {
+      const opened = await source.open(instance);
+      return transcodeDataset(opened, transferSyntaxUID, (image, number, uid) => make(opened, image, number, uid))();
     },
 
     async instance(instance, transferSyntaxUID) {

@@ -18,6 +18,10 @@ export interface Transcode {
   instanceSyntaxes(instance: InstanceUIDs): string[];
   /** A whole Part 10 file. */
   instance(instance: InstanceUIDs, transferSyntaxUID: string): Promise<TranscodedPart>;
+  /** Transfer syntaxes that its data set can be sent in by C-STORE, beside the stored one: native ones first. */
+  datasetSyntaxes(instance: InstanceUIDs): string[];
+  /** The data set alone, as C-STORE carries it. */
+  dataset(instance: InstanceUIDs, transferSyntaxUID: string): Promise<AsyncIterable<Uint8Array>>;
   /** Transfer syntaxes that its frames can be given in, beside the one they are stored in; the plainest first. */
   frameSyntaxes(instance: InstanceUIDs): string[];
   /** Frames by 1-based number, in the order asked. `invalid-parameter` where one is out of range. */

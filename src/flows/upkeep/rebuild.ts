@@ -20,6 +20,8 @@ export interface RebuildModules {
   index: Index;
   ledger: Ledger;
   log: Log;
+  /** Nodes that must hold a batch for it to be replicated. */
+  copies: number;
   /** Told of everything that is not as it was. */
   gap(gap: Gap): void;
   /** Told after each batch. */
@@ -102,18 +104,19 @@ export async function rebuild(modules: RebuildModules): Promise<Rebuilt> {
     const group = anchors.slice(at, at + GROUP);
     index.setAllAnchored(group.map(({ anchor, anchored }) => ({ id: anchor.batch, anchored })));
   }
-  if (archive.pin) await pinAll(anchors, archive, index);
+  if (archive.pin) await pinAll(anchors, modules);
   return rebuilt;
 }
 
 /** What the archive goes on to hold need not be replicated again. */
-async function pinAll(anchors: ChainAnchor[], archive: Archive, index: Index): Promise<void> {
+async function pinAll(anchors: ChainAnchor[], { archive, index, copies }: RebuildModules): Promise<void> {
   for (const { anchor } of anchors) {
     const batch = index.batch(anchor.batch);
     if (!batch || batch.replicatedAt !== undefined) continue;
     try {
-      await archive.pin?.(batch.record);
-      index.setReplicated(batch.id, new Date().toISOString());
+      const nodes = (await archive.pin?.(batch.record)) ?? [];
+      const at = new Date().toISOString();
+      for (const node of nodes) index.confirm(batch.id, { node, at }, copies);
     } catch (error) {
       // Not whole there: the outbox brings it what we have.
       if (!isDagpacsError(error, 'swarm-unavailable')) throw error;

@@ -2,13 +2,19 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import { blockStoreDefaults } from '../../../src/adapters/blocks/options.ts';
 import { openPackStore } from '../../../src/adapters/blocks/pack-store.ts';
+import { codecDefaults } from '../../../src/adapters/codecs/options.ts';
+import { openCodecs } from '../../../src/adapters/codecs/pool.ts';
 import { openIndex } from '../../../src/adapters/index/sqlite.ts';
 import { openFileVault } from '../../../src/adapters/vault/file-vault.ts';
 import type { DimseModules } from '../../../src/edges/dimse/listener.ts';
-import type { DimseOptions } from '../../../src/edges/dimse/options.ts';
+import { type DimseOptions, dimseDefaults } from '../../../src/edges/dimse/options.ts';
+import type { Transcoder } from '../../../src/edges/dimse/outgoing.ts';
 import { CommitQueue } from '../../../src/flows/ingest/commit-queue.ts';
 import { createIngest } from '../../../src/flows/ingest/ingest.ts';
 import { createServe } from '../../../src/flows/serve/serve.ts';
+import type { Serve } from '../../../src/flows/serve/served.ts';
+import { createTranscode } from '../../../src/flows/serve/transcode.ts';
+import type { Log } from '../../../src/kernel/log.ts';
 import type { BlockStore } from '../../../src/ports/blocks.ts';
 import type { Index } from '../../../src/ports/index.ts';
 import { tempFolder } from '../../fixtures/temp.ts';
@@ -19,6 +25,10 @@ const log = { info: () => undefined, warn: () => undefined, error: () => undefin
 export interface Archive extends Collector {
   index: Index;
   blocks: BlockStore;
+  serve: Serve;
+  transcoder: Transcoder;
+  log: Log;
+  options: DimseOptions;
   /** Stores a Part 10 file. */
   keep(file: Uint8Array): Promise<void>;
 }
@@ -39,7 +49,10 @@ export async function startArchive(
     { blocks, vault, index, commits, pushback: () => undefined, onStored: () => undefined },
   );
   const serve = createServe({ blocks, vault, index });
-  const collector = await startCollector(options, ingest, { index, serve, ...modules });
+  const codecs = openCodecs(codecDefaults, { log });
+  t.teardown(() => codecs.close());
+  const transcoder = createTranscode({ source: serve, codecs });
+  const collector = await startCollector(options, ingest, { index, serve, transcoder, ...modules });
   t.teardown(async () => {
     await collector.listener.close();
     await commits.idle();
@@ -50,6 +63,10 @@ export async function startArchive(
     ...collector,
     index,
     blocks,
+    serve,
+    transcoder,
+    log,
+    options: { ...dimseDefaults, ...options },
     async keep(file) {
       async function* bytes() {
         yield file;

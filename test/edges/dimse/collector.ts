@@ -1,5 +1,6 @@
 import { type DimseListener, type DimseModules, startDimse } from '../../../src/edges/dimse/listener.ts';
 import { type DimseOptions, dimseDefaults } from '../../../src/edges/dimse/options.ts';
+import type { Transcoder } from '../../../src/edges/dimse/outgoing.ts';
 import type { Accepted, Ingest, Received, Refused } from '../../../src/flows/ingest/received.ts';
 import { DagpacsError, isDagpacsError } from '../../../src/kernel/errors.ts';
 import type { DimseAddress } from '../../fixtures/dcmtk.ts';
@@ -51,12 +52,19 @@ export async function startCollector(
         setValue: () => undefined,
       },
       serve: { instances: () => [] },
+      transcoder: noTranscoder,
       log: { info: note, warn: note, error: note },
       ...modules,
     },
   );
   return { ...collector, listener, to: { ...listener.address, aeTitle: 'DAGPACS' } };
 }
+
+/** Has nothing to offer but what is stored. */
+export const noTranscoder: Transcoder = {
+  datasetSyntaxes: () => [],
+  dataset: () => Promise.reject(new DagpacsError('undecodable', 'no')),
+};
 
 /** Reads a stream to its end. */
 export async function consume(bytes: AsyncIterable<Uint8Array>): Promise<number> {

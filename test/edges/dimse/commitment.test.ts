@@ -128,7 +128,7 @@ test('"committed" may ask for the chain and the swarm too', async (t) => {
   peer.send(data(1, 3, command({ 256: 0x30, 272: 9, 2048: 0x0101, 2: COMMITMENT })));
   const echo = readCommandNumbers((await peer.next())?.body ?? Buffer.alloc(0));
   t.equal(echo[0x0100], 0x8030, 'nothing is reported yet, and the association goes on');
-  index.setReplicated(batch.id, '2026-01-02T03:04:05.678Z');
+  index.confirm(batch.id, { node: 'A', at: '2026-01-02T03:04:05.678Z' }, 1);
   t.equal(await ask(information('2.25.2', [[CT, sop(1)]])), 0);
   t.match(await report(), { event: 1, dataset: { '00081195': { Value: ['2.25.2'] } } });
 });

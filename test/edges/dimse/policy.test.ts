@@ -3,7 +3,7 @@ import { runTool } from '../../fixtures/dcmtk.ts';
 import { EXPLICIT_LE } from '../../fixtures/dicom.ts';
 import { skipWithout } from '../../fixtures/tools.ts';
 import { startCollector } from './collector.ts';
-import { associateRequest, rawPeer, readAccept } from './raw-peer.ts';
+import { associateRequest, command, data, rawPeer, readAccept, readCommandNumbers } from './raw-peer.ts';
 
 const CT = '1.2.840.10008.5.1.4.1.1.2';
 const VERIFICATION = '1.2.840.10008.1.1';
@@ -41,7 +41,7 @@ test('who may call, and for what', async (t) => {
     [1, 0, 0, 0],
     'what it is stored to by C-GET is no storing of its own',
   );
-  t.strictSame(await results(port, 'MODALITY', { roles: { [CT]: [0, 1] } }), [0, 0, 1, 1]);
+  t.strictSame(await results(port, 'MODALITY', { roles: { [CT]: [0, 1] } }), [0, 1, 1, 1], 'no role is left');
   t.strictSame(await results(port, 'STRANGER'), Buffer.of(1, 1, 3), 'calling AE title not recognized');
   t.strictSame(await results(port, 'modality'), Buffer.of(1, 1, 3));
   t.ok(logged.some(({ fields }) => 'why' in fields && fields.why === 'calling AE title'));
@@ -81,5 +81,47 @@ test('identifiers come in native transfer syntaxes only', async (t) => {
   const peer = await rawPeer(listener.address.port);
   peer.send(associateRequest([{ id: 1, abstractSyntax: FIND, transferSyntaxes: ['1.2.840.10008.1.2.4.50'] }]));
   t.equal(readAccept((await peer.next())?.body ?? Buffer.alloc(0)).contexts.get(1)?.[0], 4, 'no identifier is a JPEG');
+  peer.socket.destroy();
+});
+
+test('a context is for the service and the role that it was accepted for', async (t) => {
+  const { listener, instances } = await startCollector({ peers });
+  t.teardown(() => listener.close());
+  const peer = await rawPeer(listener.address.port);
+  t.teardown(() => peer.socket.destroy());
+  peer.send(associateRequest(PROPOSALS, { calling: 'VIEWER', roles: { [CT]: [1, 1] } }));
+  await peer.next();
+  const ask = async (contextId: number, elements: Record<number, number | string>) => {
+    const request = command({ 256: 1, 272: 1, 1792: 0, 2048: 0, ...elements });
+    peer.send(Buffer.concat([data(contextId, 3, request), data(contextId, 2, Buffer.alloc(100))]));
+    return readCommandNumbers((await peer.next())?.body ?? Buffer.alloc(0))[0x0900];
+  };
+  t.equal(await ask(3, { 2: CT, 256: 1, 4096: '1.2.3' }), 0x0124, 'it may be stored to, and not store');
+  t.equal(await ask(5, { 2: FIND, 256: 0x21, 1536: 'VIEWER' }), 0x0122, 'no C-MOVE on a context for C-FIND');
+  t.equal(await ask(5, { 2: GET, 256: 0x10 }), 0x0122);
+  t.equal(await ask(5, { 2: CT, 256: 1, 4096: '1.2.3' }), 0x0122);
+  t.equal(await ask(7, { 2: FIND, 256: 0x20 }), 0x0122);
+  t.equal(instances.length, 0);
+});
+
+test('storage classes and presentation contexts may be limited', async (t) => {
+  const stores = (uid: string) => uid !== CT;
+  const { listener, instances } = await startCollector({ stores, maxContexts: 3 });
+  t.teardown(() => listener.close());
+  const { port } = listener.address;
+  t.strictSame(await results(port, 'ANY'), [0, 3, 0, 2]);
+  t.strictSame(
+    await results(port, 'ANY', { roles: { [CT]: [1, 1] } }),
+    [0, 0, 0, 2],
+    'what is retrieved is another matter',
+  );
+  const MR = '1.2.840.10008.5.1.4.1.1.4';
+  const peer = await rawPeer(port);
+  peer.send(associateRequest([{ id: 1, abstractSyntax: MR, transferSyntaxes: [EXPLICIT_LE] }]));
+  await peer.next();
+  const store = command({ 2: CT, 256: 1, 272: 1, 1792: 0, 2048: 0, 4096: '1.2.3' });
+  peer.send(Buffer.concat([data(1, 3, store), data(1, 2, Buffer.alloc(100))]));
+  t.equal(readCommandNumbers((await peer.next())?.body ?? Buffer.alloc(0))[0x0900], 0x0122, 'nor by another context');
+  t.equal(instances.length, 0);
   peer.socket.destroy();
 });

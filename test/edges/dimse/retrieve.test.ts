@@ -17,7 +17,8 @@ import { freePorts } from '../../fixtures/ports.ts';
 import { tempFolder } from '../../fixtures/temp.ts';
 import { skipWithout } from '../../fixtures/tools.ts';
 import { startArchive } from './archive.ts';
-import { associateRequest, command, data, rawPeer, readCommandNumbers } from './raw-peer.ts';
+import { startAcceptor } from './raw-acceptor.ts';
+import { associateRequest, command, data, type RawPeer, rawPeer, readCommandNumbers } from './raw-peer.ts';
 
 const skip = skipWithout('movescu', 'getscu', 'storescp');
 const SMALL = { rows: 64, columns: 64 };
@@ -113,8 +114,8 @@ test('C-MOVE to a receiver that takes some', { skip }, async (t) => {
   const { to, keep } = await startArchive(t, { peers: [peer, ...callers] });
   const files = makeSeries({ ...SMALL, count: 4 });
   for (const file of files) await keep(file);
-  // One in a transfer syntax that storescp does not know.
-  await keep(slice({ instance: 9, transferSyntaxUID: '1.2.840.113619.5.2', implicit: true }));
+  // One in a transfer syntax that storescp does not know, and nobody can decode.
+  await keep(slice({ instance: 9, transferSyntaxUID: '1.2.840.10008.1.2.4.61', encapsulated: fragments }));
   const { output } = await runTool('movescu', [
     ...['-d', '-S', '-aem', scp.aeTitle, '-aec', 'DAGPACS', '127.0.0.1', String(to.port)],
     ...['-k', 'QueryRetrieveLevel=STUDY', '-k', `StudyInstanceUID=${studyUID(1)}`],
@@ -141,7 +142,7 @@ test('C-GET sends over the association that it came on', { skip }, async (t) => 
   const study = ['QueryRetrieveLevel=STUDY', `StudyInstanceUID=${studyUID(1)}`];
   const got = await get([], ...study);
   t.strictSame(contents(got.files), contents(files));
-  t.match(got.output, /0xb000/, 'RLE was not proposed');
+  t.match(got.output, /0xb000/, 'RLE was not proposed, and what is no RLE cannot be decoded');
   t.match(got.output, /Completed Suboperations\s*: 5\b/);
   t.match(got.output, /Failed Suboperations\s*: 1\b/);
   const compressed = await get(['+xr'], ...study);
@@ -157,6 +158,17 @@ test('C-GET sends over the association that it came on', { skip }, async (t) => 
   t.strictSame(contents(image.files), contents(files.slice(1, 2)));
 });
 
+/** The identifier of a retrieval of a study, in Explicit VR Little Endian. */
+function ofStudy(studyInstanceUID: string): Buffer {
+  const value = Buffer.from(`${studyInstanceUID}${studyInstanceUID.length % 2 ? '\0' : ''}`);
+  return Buffer.concat([
+    Buffer.from([8, 0, 0x52, 0, 0x43, 0x53, 6, 0]),
+    Buffer.from('STUDY '),
+    Buffer.from([0x20, 0, 0x0d, 0, 0x55, 0x49, value.length, 0]),
+    value,
+  ]);
+}
+
 test('C-GET counts, and stops where it is told to', async (t) => {
   const { to, keep } = await startArchive(t);
   for (const file of makeSeries({ ...SMALL, count: 6 })) await keep(file);
@@ -171,13 +183,7 @@ test('C-GET counts, and stops where it is told to', async (t) => {
   peer.send(associateRequest(proposals, { roles: { [CT]: [0, 1] } }));
   const accept = await peer.next();
   t.ok(accept?.body.includes(Buffer.concat([Buffer.from(CT), Buffer.of(0, 1)])), 'we may store to it');
-  const value = Buffer.from(`${studyUID(1)}${studyUID(1).length % 2 ? '\0' : ''}`);
-  const identifier = Buffer.concat([
-    Buffer.from([8, 0, 0x52, 0, 0x43, 0x53, 6, 0]),
-    Buffer.from('STUDY '),
-    Buffer.from([0x20, 0, 0x0d, 0, 0x55, 0x49, value.length, 0]),
-    value,
-  ]);
+  const identifier = ofStudy(studyUID(1));
   const get = command({ 2: GET, 256: 0x10, 272: 7, 1792: 0, 2048: 0 });
   peer.send(Buffer.concat([data(1, 3, get), data(1, 2, identifier)]));
   let stored = 0;
@@ -209,33 +215,38 @@ test('C-GET counts, and stops where it is told to', async (t) => {
   ]);
 });
 
-test('what the receiver does not take as it is stored goes in another native transfer syntax', { skip }, async (t) => {
-  const archive = await startArchive(t);
-  const inEach = ['1.2.840.10008.1.2', EXPLICIT_LE, '1.2.840.10008.1.2.2'].map((transferSyntaxUID, i) =>
-    slice({ instance: i + 1, transferSyntaxUID }),
-  );
-  for (const file of inEach) await archive.keep(file);
-  const folder = await tempFolder(t);
-  const { output } = await runTool('getscu', [
-    ...['-d', '+B', '-S', '-od', folder, '-aec', 'DAGPACS', '127.0.0.1', String(archive.to.port)],
-    ...['-k', 'QueryRetrieveLevel=STUDY', '-k', `StudyInstanceUID=${studyUID(1)}`],
+test('C-MOVE counts what fails, and stops where it is told to', async (t) => {
+  const MOVE = '1.2.840.10008.5.1.4.1.2.2.2';
+  const peer: { current?: RawPeer } = {};
+  const { port, requests } = await startAcceptor(t, (_, count) => {
+    if (count === 4) peer.current?.send(data(1, 3, command({ 256: 0x0fff, 288: 7, 2048: 0x0101 })));
+    // The second is refused, the third kept with a warning.
+    return [0, 0xc000, 0xb000, 0][count - 1] ?? 0;
+  });
+  const there = { aeTitle: 'THERE', host: '127.0.0.1', port, services: [] };
+  const options = { peers: [there, ...callers], sendAssociations: 1 };
+  const { to, keep } = await startArchive(t, options);
+  for (const file of makeSeries({ ...SMALL, count: 12 })) await keep(file);
+  peer.current = await rawPeer(to.port);
+  t.teardown(() => peer.current?.socket.destroy());
+  peer.current.send(associateRequest([{ id: 1, abstractSyntax: MOVE, transferSyntaxes: [EXPLICIT_LE] }]));
+  await peer.current.next();
+  // Move Destination is AE: padded by a space.
+  const move = command({ 2: MOVE, 256: 0x21, 272: 7, 1536: 'THERE ', 1792: 0, 2048: 0 });
+  peer.current.send(Buffer.concat([data(1, 3, move), data(1, 2, ofStudy(studyUID(1)))]));
+  const told: (number | undefined)[][] = [];
+  do {
+    const numbers = readCommandNumbers((await peer.current.next())?.body ?? Buffer.alloc(0));
+    told.push([0x0900, 0x1020, 0x1021, 0x1022, 0x1023].map((each) => numbers[each]));
+  } while (told.at(-1)?.[0] === 0xff00);
+  t.strictSame(told.slice(0, 3), [
+    [0xff00, 11, 1, 0, 0],
+    [0xff00, 10, 1, 1, 0],
+    [0xff00, 9, 1, 1, 1],
   ]);
-  t.match(output, /Completed Suboperations\s*: 3\b/);
-  const names = await readdir(folder);
-  const files = await Promise.all(names.map((name) => readFile(join(folder, name))));
-  t.strictSame(
-    files.map((file) => metaOf(file)['00020010']),
-    Array(3).fill(EXPLICIT_LE),
-  );
-  for (const name of names) {
-    const dumped = await runTool('dcmdump', [
-      '-q',
-      '+P',
-      '7fe0,0010',
-      '+P',
-      'ReferencedSOPInstanceUID',
-      join(folder, name),
-    ]);
-    t.match(dumped.output, /\(7fe0,0010\) OW/, 'DCMTK reads it');
-  }
+  const [status, remaining = 0, completed = 0, failed, warning] = told.at(-1) ?? [];
+  t.strictSame([status, failed, warning], [0xfe00, 1, 1], 'cancelled');
+  t.equal(remaining + completed, 10);
+  t.equal(requests.length, 12 - remaining, 'nothing more is sent');
+  t.ok(remaining > 0, `${remaining} are left`);
 });

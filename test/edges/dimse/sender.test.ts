@@ -3,6 +3,7 @@ import { type SendOptions, sendInstances, type Transfer } from '../../../src/edg
 import type { ServedInstance } from '../../../src/flows/serve/served.ts';
 import { DagpacsError } from '../../../src/kernel/errors.ts';
 import { EXPLICIT_LE, RLE } from '../../fixtures/dicom.ts';
+import { noTranscoder } from './collector.ts';
 import { startAcceptor } from './raw-acceptor.ts';
 
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -44,7 +45,10 @@ function transfer(port: number, list: ServedInstance[], changes: Partial<Transfe
 test('data sets are cut to what the peer takes, and come over whole', async (t) => {
   const { port, requests, associations } = await startAcceptor(t, () => 0, { maximum: 4096 });
   const originator = { aeTitle: 'WORKSTATION', messageId: 7 };
-  const progress = await sendInstances(transfer(port, instances(3), { originator }), options, log);
+  const progress = await sendInstances(transfer(port, instances(3), { originator }), options, {
+    transcoder: noTranscoder,
+    log,
+  });
   t.match(progress, { remaining: 0, completed: 3, failed: 0, warning: 0 });
   t.equal(associations(), 1);
   for (const [i, { command, dataset }] of requests.entries()) {
@@ -55,7 +59,11 @@ test('data sets are cut to what the peer takes, and come over whole', async (t) 
 
 test('several associations, where there is enough to send', async (t) => {
   const { port, requests, associations } = await startAcceptor(t, () => 0);
-  const progress = await sendInstances(transfer(port, instances(40)), { ...options, sendAssociations: 3 }, log);
+  const progress = await sendInstances(
+    transfer(port, instances(40)),
+    { ...options, sendAssociations: 3 },
+    { transcoder: noTranscoder, log },
+  );
   t.match(progress, { completed: 40, failed: 0 });
   t.equal(associations(), 3);
   t.equal(new Set(requests.map(({ command }) => command.sopInstanceUID)).size, 40);
@@ -72,7 +80,7 @@ test('what may yet succeed is tried again, what cannot is not', async (t) => {
     if (sopInstanceUID.endsWith('.4')) return 0xb007;
     return sopInstanceUID.endsWith('.5') ? 0xc001 : 0;
   });
-  const progress = await sendInstances(transfer(port, instances(6)), options, log);
+  const progress = await sendInstances(transfer(port, instances(6)), options, { transcoder: noTranscoder, log });
   t.match(progress, { remaining: 0, completed: 4, failed: 1, warning: 1, failedUIDs: ['1.2.3.5'] });
   t.strictSame([...tries.values()], [3, 1, 2, 1, 1, 1]);
   t.equal(associations(), 2);
@@ -80,20 +88,29 @@ test('what may yet succeed is tried again, what cannot is not', async (t) => {
 
 test('a peer that never has room', async (t) => {
   const { port, requests } = await startAcceptor(t, () => 0xa700);
-  t.match(await sendInstances(transfer(port, instances(1)), options, log), { failed: 1, failedUIDs: ['1.2.3.1'] });
+  t.match(await sendInstances(transfer(port, instances(1)), options, { transcoder: noTranscoder, log }), {
+    failed: 1,
+    failedUIDs: ['1.2.3.1'],
+  });
   t.equal(requests.length, 3);
 });
 
 test('a peer that does not answer', async (t) => {
   const { port } = await startAcceptor(t, () => 'silence');
   const quick = { ...options, dimseTimeoutMs: 50, sendRetries: 0 };
-  t.match(await sendInstances(transfer(port, instances(2)), quick, log), { failed: 2, completed: 0 });
+  t.match(await sendInstances(transfer(port, instances(2)), quick, { transcoder: noTranscoder, log }), {
+    failed: 2,
+    completed: 0,
+  });
 });
 
 test('a transfer syntax that the peer does not take costs only what has it', async (t) => {
   const { port } = await startAcceptor(t, () => 0, { accepts: (syntax) => syntax === EXPLICIT_LE });
   const [plain, other] = [instances(2), instances(1, { transferSyntaxUID: RLE, sopInstanceUID: '1.9' })];
-  const progress = await sendInstances(transfer(port, [...other, ...plain]), options, log);
+  const progress = await sendInstances(transfer(port, [...other, ...plain]), options, {
+    transcoder: noTranscoder,
+    log,
+  });
   t.match(progress, { completed: 2, failed: 1, failedUIDs: ['1.9'] });
 });
 
@@ -108,7 +125,7 @@ test('what cannot be read', async (t) => {
   const [damaged] = instances(1, { sopInstanceUID: '1.9', bytes: unreadable(10_000) });
   const [good] = instances(1);
   const list = [missing, damaged, good].filter((each) => each !== undefined);
-  const progress = await sendInstances(transfer(port, list), options, log);
+  const progress = await sendInstances(transfer(port, list), options, { transcoder: noTranscoder, log });
   t.match(progress, { completed: 1, failed: 2, failedUIDs: ['1.8', '1.9'] });
   const whole = requests.filter(({ dataset }) => dataset.length === 40_002);
   t.equal(whole.length, 1, 'nothing is passed off as whole');
@@ -121,13 +138,19 @@ test('a transfer that is cancelled, and one whose asker is gone', async (t) => {
     if (count === 2) cancel.abort('cancel');
     return 0;
   });
-  const progress = await sendInstances(transfer(port, instances(5), { signal: cancel.signal }), options, log);
+  const progress = await sendInstances(transfer(port, instances(5), { signal: cancel.signal }), options, {
+    transcoder: noTranscoder,
+    log,
+  });
   t.match(progress, { remaining: 3, completed: 2 }, 'what was begun is ended');
   const gone = new AbortController();
   const silent = await startAcceptor(t, () => {
     setTimeout(() => gone.abort('ended'), 10);
     return 'silence';
   });
-  const left = await sendInstances(transfer(silent.port, instances(5), { signal: gone.signal }), options, log);
+  const left = await sendInstances(transfer(silent.port, instances(5), { signal: gone.signal }), options, {
+    transcoder: noTranscoder,
+    log,
+  });
   t.match(left, { remaining: 5, completed: 0 });
 });

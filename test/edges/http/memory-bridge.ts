@@ -61,6 +61,7 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
     serve: memoryServe(stored, sent, options),
     transcode: nothingElse,
     render: nothingToSee,
+    fileSet: async () => [],
     index: {
       query(query) {
         queries.push(query);
@@ -68,7 +69,10 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
       },
     },
     custody: memoryCustody(stored),
+    archive: { exportStudy: nothingHeld, importCar: noCar },
+    gateway: { holds: () => false, block: nothingHeld, car: nothingHeld },
     log: { info: record, warn: record, error: record },
+    echo: refuse,
     transfer: () => {
       throw new DagpacsError('not-found', 'There is no such application entity');
     },
@@ -83,10 +87,19 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
 const refuse = async () => {
   throw new DagpacsError('undecodable', 'There are no codecs');
 };
+const nothingHeld = async () => {
+  throw new DagpacsError('not-found', 'There are no blocks');
+};
+// biome-ignore lint/correctness/useYield: it refuses before the first report.
+async function* noCar(): AsyncGenerator<never> {
+  throw new DagpacsError('invalid-parameter', 'That is no CAR');
+}
 const nothingElse: Transcode = {
   instanceSyntaxes: () => [],
+  datasetSyntaxes: () => [],
   frameSyntaxes: () => [],
   instance: refuse,
+  dataset: refuse,
   frames: refuse,
 };
 const none = (): never => {
@@ -220,6 +233,7 @@ function memoryCustody(stored: Stored[]): CustodyView {
     count: 1,
     closedAt: '2024-01-01T00:00:00.000Z',
     replicatedAt: null,
+    confirmations: [],
     finalAt: null,
     transactions: [],
     anchor: null,
@@ -229,9 +243,17 @@ function memoryCustody(stored: Stored[]): CustodyView {
       return {
         counts: { studies: 1, series: 1, instances: stored.length, versions: stored.length },
         stages: { stored: stored.length, replicated: 0, anchored: 0, final: 0 },
-        outbox: { pending: stored.length, limit: 1000, oldest: null, problem: null },
+        outbox: { pending: stored.length, waiting: stored.length, limit: 1000, oldest: null, problem: null },
         chain: { state: 'unreachable', reason: 'no node answers' },
-        swarm: { state: 'off', peers: 0 },
+        swarm: {
+          state: 'off',
+          peers: 0,
+          nodes: [],
+          copies: 1,
+          waiting: 0,
+          problem: null,
+          reads: { fetched: 0, repaired: 0, failed: 0 },
+        },
         disk: { packs: 1, blocks: 2, bytes: 3, free: 4 },
       };
     },

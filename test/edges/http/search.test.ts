@@ -20,6 +20,17 @@ test('searches reach the index with their level, scope and rules', async (t) => 
         include: ['00100010', '00100020', '00081030', '00080060'],
       },
     ],
+    [
+      '/patients?PatientName=doe&orderby=-PatientName,PatientID',
+      {
+        level: 'patient',
+        matches: [{ tag: '00100010', kind: 'single', value: 'doe' }],
+        order: [
+          { tag: '00100010', descending: true },
+          { tag: '00100020', descending: false },
+        ],
+      },
+    ],
     ['/series?limit=9999', { level: 'series', limit: 500 }],
     ['/instances?offset=7&includefield=all', { level: 'instance', offset: 7, include: 'all' }],
     [
@@ -66,6 +77,32 @@ test('rows come out with absolute URLs, and a cut answer says so', async (t) => 
   );
 });
 
+test('a long answer is streamed as it is read', async (t) => {
+  let read = 0;
+  const row = JSON.stringify({
+    '00081190': { vr: 'UR', Value: ['retrieve:/studies/1.2'] },
+    '00081030': { vr: 'LO', Value: ['x'.repeat(1000)] },
+  });
+  function* rows(count: number) {
+    for (read = 0; read < count; read++) yield row;
+  }
+  const bridge = await startMemoryBridge({
+    modules: { index: { query: ({ limit }) => ({ rows: rows(limit), more: false }) } },
+  });
+  t.teardown(() => bridge.close());
+  const long = await fetch(`${bridge.dicomWeb}/instances?limit=5000`);
+  t.equal(long.headers.get('transfer-encoding'), 'chunked');
+  t.ok(read < 5000, `${read} rows are read before the first byte leaves`);
+  const answer = (await long.json()) as object[];
+  t.equal(answer.length, 5000);
+  t.strictSame(answer[4999], JSON.parse(row.replace('retrieve:', bridge.dicomWeb)));
+  const short = await fetch(`${bridge.dicomWeb}/instances?limit=5`);
+  t.ok(Number(short.headers.get('content-length')) > 5000);
+  t.equal(((await short.json()) as object[]).length, 5);
+  const head = await fetch(`${bridge.dicomWeb}/instances?limit=5000`, { method: 'HEAD' });
+  t.equal(head.status, 200);
+});
+
 test('what breaks a rule is 400 with its name', async (t) => {
   const bridge = await startMemoryBridge();
   t.teardown(() => bridge.close());
@@ -76,6 +113,12 @@ test('what breaks a rule is 400 with its name', async (t) => {
     ['/studies?offset=-1', 'offset'],
     ['/studies?fuzzymatching=maybe', 'fuzzymatching'],
     ['/studies?includefield=Nonsense', 'includefield'],
+    ['/studies?includefield=PatientName.PatientID', 'includefield'],
+    ['/studies?orderby=Nonsense', 'orderby'],
+    ['/studies?orderby=--PatientID', 'orderby'],
+    ['/studies?emptyvaluematching=1', 'emptyvaluematching'],
+    ['/studies?multiplevaluematching=', 'multiplevaluematching'],
+    ['/patients?limit=1.5', 'limit'],
     ['/studies?Nonsense=1', 'Nonsense'],
     ['/studies?StudyDate=yesterday', 'StudyDate'],
     ['/studies?__proto__=1', '__proto__'],

@@ -37,7 +37,7 @@ export function batchSuite(t: Test, open: OpenIndex): void {
     for (const transaction of transactions) index.addTransaction(batch.id, transaction);
     t.strictSame(index.batch(batch.id)?.transactions, transactions);
 
-    index.setReplicated(batch.id, '2026-01-02T03:05:30.000Z');
+    index.confirm(batch.id, { node: 'A', at: '2026-01-02T03:05:30.000Z' }, 1);
     t.match(index.counts(), { stored: 1, replicated: 2, anchored: 0, final: 0 });
     index.setAnchored(batch.id, anchoredAt(7));
     t.match(index.counts(), { stored: 1, replicated: 0, anchored: 2, final: 0 });

@@ -1,5 +1,5 @@
 import type { Test } from 'tap';
-import type { Match } from '../../../src/dicom/query.ts';
+import type { Match, Query, QueryLevel } from '../../../src/dicom/query.ts';
 import type { Addition, Index } from '../../../src/ports/index.ts';
 import { ask, CT, made, type OpenIndex, SR, single, values, wildcard } from '../../fixtures/additions.ts';
 
@@ -158,23 +158,77 @@ export function querySuite(t: Test, open: OpenIndex): void {
   t.test('paging', async (t) => {
     const index = await open(t);
     await index.add(library());
-    const base = { level: 'study', matches: [], include: [], fuzzy: false } as const;
-    t.match(index.query({ ...base, matches: [], include: [], limit: 2, offset: 0 }), {
-      rows: { length: 2 },
-      more: true,
+    const page = (limit: number, offset: number) => {
+      const query: Query = { level: 'study', matches: [], include: [], fuzzy: false, limit, offset };
+      const { rows, more } = index.query(query);
+      return [[...rows].length, more];
+    };
+    t.strictSame(page(2, 0), [2, true]);
+    t.strictSame(page(2, 2), [1, false]);
+    t.strictSame(page(2, 9), [0, false]);
+    t.strictSame(page(0, 0), [0, true]);
+  });
+
+  t.test('order', async (t) => {
+    const index = await open(t);
+    await index.add(library());
+    const ordered = (level: QueryLevel, tag: string, ...order: string[]) => {
+      const keys = order.map((key) => ({ tag: key.replace('-', ''), descending: key.startsWith('-') }));
+      return values(ask(index, { level, order: keys }), tag);
+    };
+    t.strictSame(ordered('study', '0020000D', '00100010'), ['1.1', '1.2', '1.3'], 'by name: Müller, Smith, Yamada');
+    t.strictSame(ordered('study', '0020000D', '-00100010'), ['1.3', '1.2', '1.1']);
+    t.strictSame(ordered('study', '0020000D', '00080020'), ['1.3', '1.1', '1.2']);
+    t.strictSame(
+      ordered('study', '0020000D', '-00201208', '00080020'),
+      ['1.1', '1.2', '1.3'],
+      'the second key decides',
+    );
+    t.strictSame(ordered('instance', '00080018', '-00200013', '00100020').slice(0, 3), [
+      '1.2.9.1',
+      '1.3.1.1',
+      '1.1.1.2',
+    ]);
+    for (const tag of ['00081080', '00080060']) {
+      t.throws(() => ordered('study', '0020000D', tag), {
+        code: 'invalid-parameter',
+        subject: { attribute: 'orderby' },
+      });
+    }
+  });
+
+  t.test('empty values, several values, and items of sequences', async (t) => {
+    const index = await open(t);
+    const item = (id: string, procedure: string) => ({
+      '00400009': { vr: 'SH', Value: [id] },
+      '00401001': { vr: 'SH', Value: [procedure] },
     });
-    t.match(index.query({ ...base, matches: [], include: [], limit: 2, offset: 2 }), {
-      rows: { length: 1 },
-      more: false,
-    });
-    t.match(index.query({ ...base, matches: [], include: [], limit: 2, offset: 9 }), {
-      rows: { length: 0 },
-      more: false,
-    });
-    t.match(index.query({ ...base, matches: [], include: [], limit: 0, offset: 0 }), {
-      rows: { length: 0 },
-      more: true,
-    });
+    const steps = { '00400275': ['SQ', item('A', '1'), item('B', '2')] } as never;
+    await index.add([
+      ...library(),
+      made({ study: '1.4', series: '1.4.1', sop: '1.4.1.1' }),
+      made({ study: '1.5', series: '1.5.1', sop: '1.5.1.1', attributes: steps }),
+    ]);
+    const empty = (tag: string): Match => ({ tag, kind: 'empty' });
+    const any = (tag: string, ...of: Match[]): Match => ({ tag, kind: 'any', of });
+    for (const tag of ['00100010', '00100020', '00080020', '00081030']) {
+      const found = tag === '00081030' ? ['1.2', '1.1', '1.3', '1.5', '1.4'] : ['1.5', '1.4'];
+      t.strictSame(studies(index, empty(tag)), found, `${tag} is empty`);
+    }
+    t.strictSame(studies(index, empty('00080061'), single('00200011', '1')), [], 'no modality, but a series number');
+    t.strictSame(studies(index, empty('00200011')), ['1.2', '1.3', '1.5', '1.4']);
+    t.strictSame(studies(index, empty('00181030')), ['1.2', '1.3', '1.5', '1.4'], 'of any series, from its header');
+    const name = '00100010';
+    t.strictSame(studies(index, any(name, wildcard(name, 'smi*'), single(name, '山田^太郎'))), ['1.2', '1.3']);
+    t.strictSame(studies(index, any('00200013', single('', '2'), single('', '7'))), ['1.1']);
+    t.strictSame(studies(index, any('00181030', single('', 'x'), wildcard('', 'head*'), wildcard('', 'Head*'))), [
+      '1.2',
+      '1.1',
+    ]);
+    const step = single('00400275.00400009', 'A');
+    t.strictSame(studies(index, step, single('00400275.00401001', '1')), ['1.5']);
+    t.strictSame(studies(index, step, single('00400275.00401001', '2')), [], 'of two items');
+    t.strictSame(studies(index, empty('00400275.00400009')), ['1.2', '1.1', '1.4']);
   });
 
   t.test('rows', async (t) => {
@@ -276,9 +330,9 @@ export function querySuite(t: Test, open: OpenIndex): void {
     const query = { level: 'instance', include: [], limit: 1, offset: 0, fuzzy: false } as const;
     t.throws(() => index.query({ ...query, include: [], matches: [single('00181030', 'Head')] }), {
       code: 'invalid-parameter',
-      subject: { tag: '00181030' },
+      subject: { attribute: 'ProtocolName', tag: '00181030' },
     });
     const both = [single('00181030', 'Head'), single('00080018', '1.1.1.7')];
-    t.strictSame(index.query({ ...query, include: [], matches: both }).rows, []);
+    t.strictSame([...index.query({ ...query, include: [], matches: both }).rows], []);
   });
 }

@@ -77,7 +77,26 @@ test('one element', async (t) => {
 test('inside sequences', async (t) => {
   const item = (id: string) => ({ '00400009': { vr: 'SH', Value: [id] } });
   const dataset = { '00400275': { vr: 'SQ', Value: [item('A'), item('B')] } };
-  t.ok(matchesDataset(dataset, { tag: '00400275.00400009', kind: 'single', value: 'B' }, false));
-  t.notOk(matchesDataset(dataset, { tag: '00400275.00400009', kind: 'single', value: 'C' }, false));
-  t.notOk(matchesDataset({}, { tag: '00400275.00400009', kind: 'single', value: 'C' }, false));
+  const id = (value: string) => ({ tag: '00400275.00400009', kind: 'single', value }) as const;
+  t.ok(matchesDataset(dataset, [id('B')], false));
+  t.notOk(matchesDataset(dataset, [id('C')], false));
+  t.notOk(matchesDataset({}, [id('C')], false));
+  t.notOk(matchesDataset(dataset, [id('A'), id('B')], false), 'one item has to answer all that is asked of a sequence');
+  const description = { tag: '00400275.00400007', kind: 'empty' } as const;
+  t.ok(matchesDataset(dataset, [id('A'), description], false));
+  t.ok(matchesDataset({}, [description], false), 'what is in no item is empty');
+  t.notOk(matchesDataset(dataset, [{ ...id('A'), kind: 'empty' }], false));
+});
+
+test('empty values, and one of several', async (t) => {
+  const empty = { tag, kind: 'empty' } as const;
+  t.ok(match('LO', [], empty));
+  t.ok(matchesElement(undefined, empty, false));
+  t.notOk(match('LO', ['x'], empty));
+  t.notOk(matchesElement({ vr: 'OB', InlineBinary: 'AA==' }, empty, false));
+  const any = { tag, kind: 'any', of: [single('CHEST'), wildcard('H*'), empty] } as const;
+  t.strictSame(
+    [['HEAD'], ['CHEST'], ['ARM'], []].map((values) => match('CS', values, { ...any, of: [...any.of] })),
+    [true, true, false, true],
+  );
 });

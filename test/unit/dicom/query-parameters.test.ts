@@ -3,15 +3,19 @@ import { parseQueryParameters } from '../../../src/dicom/query-parameters.ts';
 
 const SEARCH = { level: 'study', limit: 10, offset: 0, fuzzy: false } as const;
 
-function parse(url: string, includefield: string[] = []) {
+function parse(url: string, includefield: string[] = [], orderby: string[] = []) {
   const search = new URLSearchParams(url);
   const names = [...new Set(search.keys())];
   return parseQueryParameters(
     SEARCH,
     names.map((name) => [name, search.getAll(name)] as const),
-    includefield,
+    { includefield, orderby },
   );
 }
+
+const anyOf = (tag: string, ...values: string[]) => {
+  return { tag, kind: 'any', of: values.map((value) => ({ tag, kind: 'single', value })) };
+};
 
 test('every kind of matching', (t) => {
   const cases: [string, object | undefined][] = [
@@ -42,9 +46,51 @@ test('every kind of matching', (t) => {
       { tag: '00400275.00400009', kind: 'single', value: 'A1' },
     ],
     ['00400275.00400009=A1', { tag: '00400275.00400009', kind: 'single', value: 'A1' }],
+    ['PatientID=%22%22', { tag: '00100020', kind: 'empty' }],
+    ['ReferencedStudySequence=%22%22', { tag: '00081110', kind: 'empty' }],
+    [
+      'PatientID=A&PatientID=B*',
+      {
+        tag: '00100020',
+        kind: 'any',
+        of: [
+          { tag: '00100020', kind: 'single', value: 'A' },
+          { tag: '00100020', kind: 'wildcard', pattern: 'B*' },
+        ],
+      },
+    ],
+    ['PatientID=A,B', { tag: '00100020', kind: 'single', value: 'A,B' }],
+    ['InstanceNumber=1,2', anyOf('00200013', '1', '2')],
+    ['PatientID=A%5C*', undefined],
+    ['StudyDescription=a%5Cb&StudyDescription=', anyOf('00081030', 'a', 'b')],
     ['00091010=private', { tag: '00091010', kind: 'single', value: 'private' }],
   ];
   for (const [url, match] of cases) t.strictSame(parse(url).matches, match ? [match] : [], url);
+  t.end();
+});
+
+test('a range of dates and of times is one of moments', (t) => {
+  t.strictSame(parse('StudyTime=10-&StudyDate=20240101-20240103').matches, [
+    {
+      tag: '00080020',
+      timeTag: '00080030',
+      kind: 'moment',
+      from: '20240101100000000000',
+      to: '20240103235959999999',
+    },
+  ]);
+  t.equal(parse('StudyTime=10-12&StudyDate=20240101').matches.length, 2, 'on one day the hours say it');
+  t.equal(parse('StudyTime=-12&StudyDate=20240101-').matches.length, 2, 'the last day is open');
+  t.end();
+});
+
+test('order', (t) => {
+  t.strictSame(parse('', [], ['-StudyDate,00100010', 'PatientID']).order, [
+    { tag: '00080020', descending: true },
+    { tag: '00100010', descending: false },
+    { tag: '00100020', descending: false },
+  ]);
+  t.throws(() => parse('', [], ['Nonsense']), { code: 'invalid-parameter', subject: { attribute: 'orderby' } });
   t.end();
 });
 
@@ -77,8 +123,8 @@ test('what breaks a rule is refused with its name', (t) => {
     ['StudyInstanceUID=1.*', 'StudyInstanceUID', /digits and dots/],
     ['InstanceNumber=one', 'InstanceNumber', /number/],
     ['RequestAttributesSequence=1', 'RequestAttributesSequence', /no value to match/],
-    ['PatientID=1&PatientID=2', 'PatientID', /once/],
-    ['PatientID=1&00100020=2', '00100020', /once/],
+    ['PatientID=1&00100020=2', '00100020', /one name/],
+    ['PatientName.PatientID=1', 'PatientName.PatientID', /keyword or tag/],
   ];
   for (const [url, attribute, rule] of cases) {
     t.throws(() => parse(url), { code: 'invalid-parameter', subject: { attribute, rule } }, url);

@@ -6,7 +6,7 @@ import type { Swarm } from '../../../src/ports/swarm.ts';
 /** A disk and an outbox that are as full as they are said to be. */
 function pushback(free: number, unanchored: number) {
   const index = { waiting: () => ({ unanchored, unreplicated: 0 }) } as Index;
-  const swarm = { status: async () => ({ state: 'off', peers: 0 }) } as Swarm;
+  const swarm: Pick<Swarm, 'status'> = { status: async () => ({ state: 'off', peers: 0, nodes: [] }) };
   const blocks = { usage: () => ({ packs: 1, blocks: 1, bytes: 1, free }) };
   return createPushback({ outboxMax: 10, diskHeadroom: 1000 }, { index, swarm, blocks })();
 }

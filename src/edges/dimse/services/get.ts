@@ -2,7 +2,8 @@ import { isDagpacsError } from '../../../kernel/errors.ts';
 import type { Log } from '../../../kernel/log.ts';
 import { C_GET_RQ } from '../command.ts';
 import { PENDING } from '../errors.ts';
-import { contextFor, count, startProgress, storeInvocation } from '../sender.ts';
+import { contextFor, storeInvocation } from '../outgoing.ts';
+import { count, startProgress } from '../sender.ts';
 import { refusal } from './find.ts';
 import { readIdentifier } from './identifier.ts';
 import { finalResponse, instancesOf, type RetrievalModules } from './retrieval.ts';
@@ -14,16 +15,16 @@ export function getService(modules: RetrievalModules, log: Log): Service {
     field: C_GET_RQ,
     async perform(operation) {
       try {
-        const identifier = await readIdentifier(operation, operation.context.extended?.[0] === 1);
+        const identifier = await readIdentifier(operation, 'get', operation.context.extended?.[0] === 1);
         const instances = instancesOf(identifier, modules);
         const contexts = [...operation.contexts.values()].filter(({ roles }) => roles?.scp);
         const progress = startProgress(instances.length);
         for (const instance of instances) {
           if (operation.signal.aborted) break;
-          const context = contextFor(instance, contexts);
+          const context = contextFor(instance, contexts, modules.transcoder);
           let status: number | undefined;
           try {
-            if (context) ({ status } = await operation.invoke(storeInvocation(instance, context)));
+            if (context) ({ status } = await operation.invoke(storeInvocation(instance, context, modules.transcoder)));
           } catch (error) {
             // It cannot be read; or the association has ended, after which nothing is tried.
             if (!isDagpacsError(error)) throw error;

@@ -3,7 +3,7 @@ import type { QueryLevel } from '../../../dicom/query.ts';
 import { valuesOf } from '../../../dicom/query-keys.ts';
 import { DagpacsError } from '../../../kernel/errors.ts';
 import type { Response } from '../command.ts';
-import { comment, IDENTIFIER_MISMATCH, PROCESSING_FAILURE, UNABLE_TO_PROCESS } from '../errors.ts';
+import { comment, IDENTIFIER_MISMATCH, SOP_CLASS_NOT_SUPPORTED, UNABLE_TO_PROCESS } from '../errors.ts';
 import { type Model, QUERY_RETRIEVE } from '../negotiation.ts';
 import type { Operation } from './service.ts';
 
@@ -61,10 +61,17 @@ export class Refusal extends Error {
  * model's, and without relational queries the unique key of each level above has one value.
  * @throws Refusal
  */
-export async function readIdentifier(operation: Operation, relational: boolean): Promise<Identifier> {
+export async function readIdentifier(
+  operation: Operation,
+  service: 'find' | 'move' | 'get',
+  relational: boolean,
+): Promise<Identifier> {
   const { context, dataset } = operation;
-  const model = QUERY_RETRIEVE[context.abstractSyntax]?.model;
-  if (!model) throw new Refusal(PROCESSING_FAILURE, 'The presentation context is of another service');
+  const negotiated = QUERY_RETRIEVE[context.abstractSyntax];
+  // What a peer may do was decided by its contexts: none stands for another.
+  if (negotiated?.service !== service)
+    throw new Refusal(SOP_CLASS_NOT_SUPPORTED, 'The presentation context is of another service');
+  const { model } = negotiated;
   if (!dataset) throw new Refusal(IDENTIFIER_MISMATCH, 'CommandDataSetType: an identifier must follow');
   const read = await readWhole(dataset, context.transferSyntax);
   const [levelName = ''] = valuesOf(read.dataset['00080052']);

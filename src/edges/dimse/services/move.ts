@@ -15,12 +15,13 @@ export interface MoveOptions extends SendOptions {
 
 /** Query/Retrieve Service Class as SCP of C-MOVE (PS3.4 C.4.2), to destinations that are configured. */
 export function moveService(options: MoveOptions, modules: RetrievalModules, log: Log): Service {
+  const { transcoder } = modules;
   return {
     field: C_MOVE_RQ,
     async perform(operation) {
       const { command, callingAE, context, signal } = operation;
       try {
-        const identifier = await readIdentifier(operation, context.extended?.[0] === 1);
+        const identifier = await readIdentifier(operation, 'move', context.extended?.[0] === 1);
         const to = options.peers?.find(({ aeTitle }) => aeTitle === command.moveDestination);
         if (!to) throw new Refusal(UNKNOWN_DESTINATION, 'MoveDestination: must be an AE title that is configured');
         const instances = instancesOf(identifier, modules);
@@ -31,7 +32,10 @@ export function moveService(options: MoveOptions, modules: RetrievalModules, log
           failed: number;
           warning: number;
         }) => (subOperations.remaining > 0 ? operation.respond({ status: PENDING, subOperations }) : undefined);
-        const progress = await sendInstances({ to, instances, signal, originator, onProgress }, options, log);
+        const progress = await sendInstances({ to, instances, signal, originator, onProgress }, options, {
+          transcoder,
+          log,
+        });
         return finalResponse(progress, operation);
       } catch (error) {
         return refusal(error);

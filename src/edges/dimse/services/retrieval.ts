@@ -9,12 +9,14 @@ import { isDagpacsError } from '../../../kernel/errors.ts';
 import type { Index } from '../../../ports/index.ts';
 import type { Response } from '../command.ts';
 import { CANCELLED, IDENTIFIER_MISMATCH, SOME_FAILED, SUCCESS, UNABLE_TO_PERFORM_SUBOPERATIONS } from '../errors.ts';
+import type { Transcoder } from '../outgoing.ts';
 import { type Identifier, Refusal, UNIQUE_KEYS } from './identifier.ts';
 import type { Operation } from './service.ts';
 
 export interface RetrievalModules {
   index: Pick<Index, 'query'>;
   serve: Pick<Serve, 'instances'>;
+  transcoder: Transcoder;
 }
 
 /** The instances that an identifier of a C-GET or C-MOVE names (PS3.4 C.4.2.2.1); none is no error. @throws Refusal */
@@ -56,7 +58,7 @@ function scopesOf({ dataset, level }: Identifier, values: string[], { index }: R
     offset: 0,
     fuzzy: false,
   };
-  return index.query(query).rows.map((row) => {
+  return Array.from(index.query(query).rows, (row) => {
     const found = JSON.parse(row) as DicomJson;
     const [studyInstanceUID = ''] = valuesOf(found['0020000D']);
     const [seriesInstanceUID = ''] = valuesOf(found['0020000E']);

@@ -5,6 +5,7 @@ import type { Log } from '../../../kernel/log.ts';
 import { C_STORE_RQ } from '../command.ts';
 import { INVALID_OBJECT_INSTANCE, NO_SUCH_SOP_CLASS, responseTo, SOP_CLASS_NOT_SUPPORTED, SUCCESS } from '../errors.ts';
 import { isStorage } from '../negotiation.ts';
+import type { DimseOptions } from '../options.ts';
 import type { Service } from './service.ts';
 
 /** File meta information made from the command, then the data set's bytes as they came. */
@@ -17,12 +18,13 @@ async function* part10(meta: Uint8Array, dataset: AsyncIterable<Uint8Array>): As
  * Storage Service Class as SCP (PS3.4 Annex B), level 2: nothing of an instance is changed. Whether the data set is what
  * the command says of it is found out by the ingest, which reads it anyway.
  */
-export function storeService(ingest: Ingest, log: Log): Service {
+export function storeService({ stores }: Pick<DimseOptions, 'stores'>, ingest: Ingest, log: Log): Service {
   return {
     field: C_STORE_RQ,
     async perform({ command, context, dataset, peer }) {
       const { sopClassUID, sopInstanceUID } = command;
-      if (!isStorage(context.abstractSyntax)) return { status: SOP_CLASS_NOT_SUPPORTED };
+      if (!isStorage(context.abstractSyntax) || stores?.(sopClassUID) === false)
+        return { status: SOP_CLASS_NOT_SUPPORTED };
       if (!isUsableUID(sopClassUID))
         return { status: NO_SUCH_SOP_CLASS, errorComment: 'AffectedSOPClassUID: must be a UID (PS3.5 9.1)' };
       if (!isUsableUID(sopInstanceUID))

@@ -2,7 +2,6 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { PROBLEM_TYPE, plainProblem } from '../errors.ts';
 import type { BaseUrl } from './base-url.ts';
 
-const METHODS = 'GET, HEAD, POST, OPTIONS';
 const EXPOSED = 'Content-Length, Content-Location, Content-Range, Content-Type, ETag, Retry-After, Warning';
 const PREFLIGHT_SECONDS = 600;
 
@@ -13,7 +12,7 @@ const PREFLIGHT_SECONDS = 600;
  */
 export function addBrowserAccess(
   app: FastifyInstance,
-  { origins, base }: { origins: readonly string[]; base: BaseUrl },
+  { origins, methods, base }: { origins: readonly string[]; methods: readonly string[]; base: BaseUrl },
 ) {
   const any = origins.includes('*');
   const allowed = new Set(origins);
@@ -22,15 +21,15 @@ export function addBrowserAccess(
     reply.header('x-content-type-options', 'nosniff');
     const { origin } = request.headers;
     if (origin !== undefined) {
-      if (any || allowed.has(origin)) allow(request, reply, any ? '*' : origin);
-      else if (request.method !== 'GET' && request.method !== 'HEAD' && !isOwn(origin, request)) {
+      if (any || allowed.has(origin)) allow(request, reply, any ? '*' : origin, methods);
+      else if (!['GET', 'HEAD', 'OPTIONS'].includes(request.method) && !isOwn(origin, request)) {
         const problem = plainProblem(403, 'Pages of this origin may not do this: it is not among the allowed origins');
         reply.code(403).type(PROBLEM_TYPE).send(JSON.stringify(problem));
         return;
       }
     }
-    if (request.method === 'OPTIONS') {
-      reply.code(204).header('allow', METHODS).send();
+    if (isPreflight(request)) {
+      reply.code(204).header('allow', methods.join(', ')).send();
       return;
     }
     done();
@@ -42,12 +41,17 @@ export function addBrowserAccess(
   }
 }
 
-function allow(request: FastifyRequest, reply: FastifyReply, origin: string): void {
+/** A browser's question whether a page may; any other OPTIONS is Retrieve Capabilities. */
+function isPreflight({ method, headers }: FastifyRequest): boolean {
+  return method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined;
+}
+
+function allow(request: FastifyRequest, reply: FastifyReply, origin: string, methods: readonly string[]): void {
   reply.header('access-control-allow-origin', origin).header('access-control-expose-headers', EXPOSED);
   if (origin !== '*') reply.header('vary', 'Origin');
-  if (request.method !== 'OPTIONS') return;
+  if (!isPreflight(request)) return;
   reply
-    .header('access-control-allow-methods', METHODS)
+    .header('access-control-allow-methods', methods.join(', '))
     .header('access-control-allow-headers', request.headers['access-control-request-headers'] ?? '*')
     .header('access-control-max-age', PREFLIGHT_SECONDS);
 }

@@ -1,6 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
+import { parseAccept } from '../../../dicom/accept.ts';
 import { DagpacsError } from '../../../kernel/errors.ts';
+import { negotiate } from '../negotiate.ts';
 import type { Operation } from '../schemas/operation.ts';
 
 /** A checked request. */
@@ -22,6 +24,7 @@ export function addRoute<Params extends z.ZodObject, Query extends z.ZodObject>(
   operation: Operation<Params, Query>,
   handler: (call: Call<z.output<Params>, z.output<Query>>) => unknown,
 ): void {
+  const offers = fixedOffers(operation);
   const rest = /\{(\w+)\.\.\.\}/.exec(operation.path)?.[1];
   app.route({
     method: operation.method,
@@ -30,9 +33,20 @@ export function addRoute<Params extends z.ZodObject, Query extends z.ZodObject>(
       const { '*': path, ...named } = request.params as Record<string, string>;
       const params = check(operation.params, rest === undefined ? named : { ...named, [rest]: path });
       const query = check(operation.query, request.query);
+      if (offers) negotiate(parseAccept(request.headers.accept), offers);
       return handler({ params, query, request, reply });
     },
   });
+}
+
+/**
+ * What an operation gives that is in one form only: a client that accepts nothing of it is told so. Undefined for those
+ * that choose by the request themselves, and for health, which probes of any kind ask for.
+ */
+function fixedOffers({ tag, query, answers }: Operation): { multipart: false; type: string }[] | undefined {
+  if (tag === 'Health' || 'accept' in query.shape) return undefined;
+  const types = Object.keys(answers[200]?.content ?? {});
+  return types.length > 0 ? types.map((type) => ({ multipart: false, type })) : undefined;
 }
 
 function check<Schema extends z.ZodObject>(schema: Schema, value: unknown): z.output<Schema> {

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import type { QueryLevel } from '../../../dicom/query.ts';
@@ -6,15 +7,18 @@ import type { RouteContext } from '../modules.ts';
 import { acceptedBy, negotiateJson } from '../negotiate.ts';
 import * as schemas from '../schemas/dicom-web.ts';
 import type { Operation } from '../schemas/operation.ts';
+import { sendStream } from '../send.ts';
 import { addRoute } from './route.ts';
 
 /** How the index writes a URL whose base it does not know; quotes inside of values are escaped, so nothing else looks so. */
 const RELATIVE = '"Value":["retrieve:/';
+/** Characters of an answer that are sent at once; one that is shorter has a length. */
+const CHUNK = 128 * 1024;
 const WARNING = '299 dagpacs "There are additional results that can be requested"';
 
 /** QIDO-RS (PS3.18 §10.6). No match is 200 with an empty array, which every client reads; 204 some do not. */
 export function addSearchRoutes(app: FastifyInstance, context: RouteContext): void {
-  const { index, base, options } = context;
+  const { index, base, options, log } = context;
 
   function add<Params extends z.ZodObject>(
     operation: Operation<Params, typeof schemas.searchQuery>,
@@ -22,7 +26,7 @@ export function addSearchRoutes(app: FastifyInstance, context: RouteContext): vo
   ) {
     addRoute(app, operation, ({ params, query, request, reply }) => {
       const type = negotiateJson(acceptedBy(request, query));
-      const { limit, offset, fuzzymatching, includefield } = query;
+      const { limit, offset, fuzzymatching, includefield, orderby } = query;
       const scope = params as { studyInstanceUID?: string; seriesInstanceUID?: string };
       const search = {
         ...scope,
@@ -32,21 +36,51 @@ export function addSearchRoutes(app: FastifyInstance, context: RouteContext): vo
         fuzzy: fuzzymatching === 'true',
       };
       const { rows, more } = index.query(
-        parseQueryParameters(search, attributesOf(request), includefield === undefined ? [] : [includefield].flat()),
+        parseQueryParameters(search, attributesOf(request), {
+          includefield: [includefield ?? []].flat(),
+          orderby: [orderby ?? []].flat(),
+        }),
       );
       if (more) reply.header('warning', WARNING);
-      const body = `[${rows.join(',')}]`.replaceAll(RELATIVE, () => `"Value":["${base(request)}/dicom-web/`);
+      const body = chunksOf(rows, `"Value":["${base(request)}/dicom-web/`);
+      const first = body.next().value as Buffer;
+      const second = body.next();
+      reply.type(type);
       // Bytes, not text: to text fastify adds a charset, which the media type has none of.
-      return reply.type(type).send(Buffer.from(body));
+      return second.done ? reply.send(first) : sendStream(reply, log, inTurns([first, second.value], body));
     });
   }
 
+  add(schemas.searchPatients, 'patient');
   add(schemas.searchStudies, 'study');
   add(schemas.searchSeries, 'series');
   add(schemas.searchInstances, 'instance');
   add(schemas.searchStudySeries, 'series');
   add(schemas.searchStudyInstances, 'instance');
   add(schemas.searchSeriesInstances, 'instance');
+}
+
+/** The rows as one JSON array, as they are read from the index; URLs in them begin with `url`. */
+function* chunksOf(rows: Iterable<string>, url: string): Generator<Buffer, undefined> {
+  let text = '[';
+  let separator = '';
+  for (const row of rows) {
+    text += separator + row;
+    separator = ',';
+    if (text.length < CHUNK) continue;
+    yield Buffer.from(text.replaceAll(RELATIVE, () => url));
+    text = '';
+  }
+  yield Buffer.from(`${text}]`.replaceAll(RELATIVE, () => url));
+}
+
+/** A long answer leaves everybody else their turn. */
+async function* inTurns(begun: readonly Buffer[], rest: Iterable<Buffer>): AsyncGenerator<Buffer> {
+  yield* begun;
+  for (const chunk of rest) {
+    await turn();
+    yield chunk;
+  }
 }
 
 /** The parameters that are attributes to match. */

@@ -22,6 +22,7 @@ export function addServiceRoutes(app: FastifyInstance, { base, ready }: RouteCon
       custody: `${url}/custody/status`,
       health: `${url}/health/ready`,
       openapi: `${url}/openapi.json`,
+      docs: `${url}/docs`,
     };
   });
 }

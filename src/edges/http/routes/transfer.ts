@@ -4,12 +4,14 @@ import type { Scope } from '../../../flows/serve/served.ts';
 import type { TransferProgress } from '../../../flows/serve/transfer.ts';
 import { DagpacsError } from '../../../kernel/errors.ts';
 import type { RouteContext } from '../modules.ts';
-import { send } from '../schemas/transfer.ts';
+import * as schemas from '../schemas/transfer.ts';
 import { addRoute } from './route.ts';
 
-/** Sending to other DICOM nodes. */
-export function addTransferRoutes(app: FastifyInstance, { transfer }: RouteContext): void {
-  addRoute(app, send, ({ params, query, reply }) => {
+/** What is asked of other DICOM nodes. */
+export function addTransferRoutes(app: FastifyInstance, { transfer, echo }: RouteContext): void {
+  addRoute(app, schemas.echo, async ({ params, reply }) => reply.send({ milliseconds: await echo(params.aeTitle) }));
+
+  addRoute(app, schemas.send, ({ params, query, reply }) => {
     const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = query;
     if (SOPInstanceUID !== undefined && SeriesInstanceUID === undefined) {
       const rule = 'is given with SeriesInstanceUID only';

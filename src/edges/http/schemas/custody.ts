@@ -4,23 +4,36 @@ import type { Receipt, StudyReceipt } from '../../../proof/receipt.ts';
 import { uid } from './dicom-web.ts';
 import { defineOperation, none } from './operation.ts';
 
-const time = z.string().describe('ISO 8601, UTC');
-const hex = z.templateLiteral(['0x', z.string()]);
+const time = z
+  .string()
+  .describe('ISO 8601, UTC')
+  .meta({ examples: ['2026-01-31T12:00:00.000Z'] });
+const hex = z.templateLiteral(['0x', z.string()]).meta({ examples: [`0x${'ab'.repeat(20)}`] });
 const count = z.int().min(0);
 const stage = z.enum(['stored', 'replicated', 'anchored', 'final']);
 
 const block = z.object({ number: count, hash: hex, time });
+const nodeState = {
+  state: z.enum(['off', 'starting', 'connected', 'unreachable']),
+  node: z.string().exactOptional().describe('peer identity'),
+  peers: count,
+  reason: z.string().exactOptional(),
+};
+const confirmations = z
+  .array(z.object({ node: z.string().describe('peer identity'), at: time }))
+  .describe('the nodes that hold it pinned');
 const statusSchema = z.object({
   counts: z.object({ studies: count, series: count, instances: count, versions: count }),
   stages: z.record(stage, count).describe('versions per furthest stage'),
   outbox: z
     .object({
-      pending: count,
-      limit: count,
-      oldest: time.nullable(),
+      pending: count.describe('versions in no batch yet'),
+      waiting: count.describe('versions that are not anchored, in a batch or not'),
+      limit: count.describe('versions that may wait for their anchor, or their replica, before new ones are refused'),
+      oldest: time.nullable().describe('when the oldest that is in no batch was received'),
       problem: z.string().nullable().describe('why anchoring does not go on'),
     })
-    .describe('versions in no batch yet'),
+    .describe('what waits for its anchor'),
   chain: z.object({
     state: z.enum(['starting', 'connected', 'unreachable', 'mismatch']),
     chainId: z.int().exactOptional(),
@@ -31,10 +44,21 @@ const statusSchema = z.object({
     url: z.string().exactOptional().describe("JSON-RPC of the bridge's own chain"),
   }),
   swarm: z.object({
-    state: z.enum(['off', 'starting', 'connected', 'unreachable']),
-    node: z.string().exactOptional(),
-    peers: count,
-    reason: z.string().exactOptional(),
+    ...nodeState,
+    nodes: z.array(
+      z.object({
+        name: z.string().describe('its address, or `child`'),
+        ...nodeState,
+        since: time.exactOptional(),
+        problem: z.string().exactOptional().describe('what failed last, until something succeeds'),
+      }),
+    ),
+    copies: count.describe('nodes that must hold an instance pinned for it to be replicated'),
+    waiting: count.describe('versions that are not replicated'),
+    problem: z.string().nullable().describe('why batches cannot be replicated that no node is to blame for'),
+    reads: z
+      .object({ fetched: count, repaired: count, failed: count })
+      .describe('blocks that could not be read here as they should be, since the start: missing, damaged, lost'),
   }),
   disk: z.object({ packs: count, blocks: count, bytes: count, free: count }),
 }) satisfies z.ZodType<CustodyStatus>;
@@ -57,6 +81,7 @@ const versionSchema = z.object({
   receivedFrom: z.string(),
   stage,
   stages: z.record(stage, time.nullable()),
+  confirmations,
   anchor: anchored
     .extend({ batch: z.string(), record: z.string(), merkleRoot: z.string(), leafIndex: count })
     .exactOptional(),
@@ -76,12 +101,15 @@ const batchSchema = z.object({
   count,
   closedAt: time,
   replicatedAt: time.nullable(),
+  confirmations,
   finalAt: time.nullable(),
   transactions: z.array(z.string()),
   anchor: anchored.extend({ blockHash: z.string() }).nullable(),
 }) satisfies z.ZodType<BatchCustody>;
 
-const bytes32 = hex.describe('32 bytes: 0x and 64 hexadecimal digits in lower case');
+const bytes32 = hex
+  .describe('32 bytes: 0x and 64 hexadecimal digits in lower case')
+  .meta({ examples: [`0x${'ab'.repeat(32)}`] });
 const openedLeaf = {
   digest: bytes32.describe('SHA-256 of the received bytes'),
   salt: bytes32.describe('of this leaf alone'),
@@ -244,7 +272,8 @@ export const batchCustody = defineOperation({
     id: z
       .string()
       .regex(/^0x[0-9a-f]{64}$/, '0x and 64 hexadecimal digits in lower case')
-      .describe("the batch's id"),
+      .describe("the batch's id")
+      .meta({ examples: [`0x${'ab'.repeat(32)}`] }),
   }),
   query: none,
   answers: json('The batch', batchSchema),

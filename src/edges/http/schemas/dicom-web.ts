@@ -4,9 +4,10 @@ import { type Answer, defineOperation, none } from './operation.ts';
 
 const UID_RULE = 'a UID of digits and dots, at most 64 characters (PS3.5 §9.1)';
 export const uid = z
-  .string()
+  .string(UID_RULE)
   .regex(/^[\d.]{1,64}$/, UID_RULE)
-  .refine(isUsableUID, UID_RULE);
+  .refine(isUsableUID, UID_RULE)
+  .meta({ examples: ['1.2.826.0.1.3680043.8.498.1'] });
 
 export const study = z.object({ studyInstanceUID: uid.describe('Study Instance UID') });
 export const series = study.extend({ seriesInstanceUID: uid.describe('Series Instance UID') });
@@ -16,9 +17,27 @@ export const STUDY = '/dicom-web/studies/{studyInstanceUID}';
 export const SERIES = `${STUDY}/series/{seriesInstanceUID}`;
 export const INSTANCE = `${SERIES}/instances/{sopInstanceUID}`;
 
-const accept = z.string().optional().describe('media ranges that count instead of the Accept header (PS3.18 §8.3.3.1)');
-const negotiation = z.object({ accept });
+/** Content negotiation by the query (PS3.18 §8.3.3). */
+export const negotiation = z.object({
+  accept: z
+    .union([z.string(), z.array(z.string())])
+    .transform((ranges) => [ranges].flat().join(','))
+    .optional()
+    .describe('media ranges that count instead of the Accept header (PS3.18 §8.3.3.1)')
+    .meta({ examples: ['*/*'] }),
+  charset: z
+    .union([z.string(), z.array(z.string())])
+    .optional()
+    .describe('taken and passed over: text is UTF-8 (PS3.18 §8.3.3.2)')
+    .meta({ examples: ['utf-8'] }),
+});
 const one = z.union([z.string(), z.array(z.string())]);
+const flag = (description: string) =>
+  z
+    .enum(['true', 'false'], 'true or false')
+    .optional()
+    .describe(description)
+    .meta({ examples: ['true'] });
 
 /** Parameters of every search; the ones beside these are attributes to match (PS3.18 §8.3.4). */
 export const searchQuery = z.looseObject({
@@ -27,7 +46,8 @@ export const searchQuery = z.looseObject({
     .int('a whole number from 1')
     .min(1, 'a whole number from 1')
     .optional()
-    .describe('results at most'),
+    .describe('results at most')
+    .meta({ examples: [100] }),
   offset: z.coerce
     .number('a whole number from 0')
     .int('a whole number from 0')
@@ -37,30 +57,75 @@ export const searchQuery = z.looseObject({
   fuzzymatching: z
     .enum(['true', 'false'], 'true or false')
     .default('false')
-    .describe('match person names by the beginnings of their words too'),
+    .describe(
+      'match person names too where each word that is asked for begins a word of the name, in any order, in any component ' +
+        'and group, regardless of case and accents',
+    ),
+  emptyvaluematching: flag('attributes without a value are matched by `""`; this is always so'),
+  multiplevaluematching: flag('several values of an attribute match any of them; this is always so'),
   includefield: one
     .optional()
     .describe(
       'attributes to give back beside the usual ones: keywords or tags, separated by commas or repeated, or `all`',
-    ),
-  accept,
+    )
+    .meta({ examples: ['StudyDescription,00081030'] }),
+  orderby: one
+    .optional()
+    .describe(
+      'indexed attributes that results are ordered by, separated by commas or repeated; a hyphen before one: descending',
+    )
+    .meta({ examples: ['-StudyDate,PatientName'] }),
+  ...negotiation.shape,
 });
 
-const dicomJson = z.array(z.record(z.string(), z.unknown())).describe('DICOM JSON Model objects (PS3.18 Annex F)');
+const dicomJson = z
+  .array(z.record(z.string(), z.unknown()))
+  .describe('DICOM JSON Model objects (PS3.18 Annex F)')
+  .meta({
+    examples: [
+      [
+        {
+          '00080020': { vr: 'DA', Value: ['20240131'] },
+          '00100010': { vr: 'PN', Value: [{ Alphabetic: 'SMITH^JANE' }] },
+          '0020000D': { vr: 'UI', Value: ['1.2.826.0.1.3680043.8.498.1'] },
+        },
+      ],
+    ],
+  });
 const found: Answer = {
   description: 'The matches; an empty array where there are none',
   content: { 'application/dicom+json': dicomJson, 'application/json': dicomJson },
   headers: { Warning: '299 where results were cut' },
 };
 const instances: Answer = {
-  description: 'The instances: as they were received where that is acceptable, else transcoded',
-  content: { 'multipart/related; type="application/dicom"': null },
+  description:
+    'The instances: as they were received where that is acceptable, else transcoded; in an archive as they were received, ' +
+    'with a DICOMDIR (PS3.10 §8)',
+  content: { 'multipart/related; type="application/dicom"': null, 'application/zip': null },
 };
 const metadata: Answer = {
   description: 'The header of every instance, with a BulkDataURI in place of each large value',
   content: { 'application/dicom+json': dicomJson, 'application/json': dicomJson },
 };
-const storeResult = z.record(z.string(), z.unknown()).describe('Store Instances Response Module (PS3.18 Annex I)');
+const storeResult = z
+  .record(z.string(), z.unknown())
+  .describe('Store Instances Response Module (PS3.18 Annex I)')
+  .meta({
+    examples: [
+      {
+        '00081190': { vr: 'UR', Value: ['https://pacs.example/dicom-web/studies/1.2.826.0.1.3680043.8.498.1'] },
+        '00081199': {
+          vr: 'SQ',
+          Value: [
+            {
+              '00081150': { vr: 'UI', Value: ['1.2.840.10008.5.1.4.1.1.2'] },
+              '00081155': { vr: 'UI', Value: ['1.2.826.0.1.3680043.8.498.1.2.3'] },
+            },
+          ],
+        },
+      },
+    ],
+  });
 const stored = (description: string): Answer => ({
   description,
   content: { 'application/dicom+json': storeResult, 'application/json': storeResult },
@@ -110,6 +175,7 @@ function read<Params extends z.ZodObject>(id: string, path: string, summary: str
   });
 }
 
+export const searchPatients = search('searchPatients', '/dicom-web/patients', 'Search patients', none);
 export const searchStudies = search('searchStudies', '/dicom-web/studies', 'Search studies', none);
 export const searchSeries = search('searchSeries', '/dicom-web/series', 'Search series', none);
 export const searchInstances = search('searchInstances', '/dicom-web/instances', 'Search instances', none);
@@ -190,7 +256,8 @@ export const framesOfInstance = instance.extend({
     .string()
     .regex(/^[1-9]\d{0,8}(,[1-9]\d{0,8})*$/, FRAMES_RULE)
     .refine((list) => list.split(',').length <= MAX_FRAMES, `at most ${MAX_FRAMES} frames at a time`)
-    .describe('frame numbers from 1, separated by commas'),
+    .describe('frame numbers from 1, separated by commas')
+    .meta({ examples: ['1,2'] }),
 });
 export const retrieveFrames = defineOperation({
   ...read('retrieveFrames', `${INSTANCE}/frames/{frames}`, 'Retrieve frames', framesOfInstance, {
@@ -215,7 +282,8 @@ export const retrieveBulkData = defineOperation({
         .string()
         .max(1024, 'at most 1024 characters')
         .regex(/^[0-9A-F]{8}(\/[1-9]\d{0,8}\/[0-9A-F]{8})*$/, 'tags with item numbers in between, as metadata gives it')
-        .describe('tag, or tags with item numbers from 1 in between'),
+        .describe('tag, or tags with item numbers from 1 in between')
+        .meta({ examples: ['7FE00010'] }),
     }),
     {
       description: 'The value, little-endian',

@@ -14,7 +14,7 @@ export interface Answer {
  */
 export interface Operation<Params extends z.ZodObject = z.ZodObject, Query extends z.ZodObject = z.ZodObject> {
   id: string;
-  tag: 'DICOMweb' | 'DIMSE' | 'Custody' | 'Health' | 'About';
+  tag: 'DICOMweb' | 'DIMSE' | 'Custody' | 'IPFS' | 'Health' | 'About';
   /** A GET answers HEAD too. */
   method: 'GET' | 'POST';
   /** With the parameters in braces; `{name...}` is the rest of the path. */

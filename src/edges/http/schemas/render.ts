@@ -1,18 +1,23 @@
 import { z } from 'zod';
-import { framesOfInstance, INSTANCE, instance, SERIES, STUDY, series, study } from './dicom-web.ts';
+import { framesOfInstance, INSTANCE, instance, negotiation, SERIES, STUDY, series, study } from './dicom-web.ts';
 import { type Answer, defineOperation } from './operation.ts';
 
-const query = z.object({
-  accept: z.string().optional().describe('media ranges that count instead of the Accept header (PS3.18 §8.3.3.1)'),
+const query = negotiation.extend({
   viewport: z
     .string()
     .optional()
-    .describe('`vw,vh` that the image is fitted into, or `vw,vh,sx,sy,sw,sh` with the part of it that is shown'),
+    .describe('`vw,vh` that the image is fitted into, or `vw,vh,sx,sy,sw,sh` with the part of it that is shown')
+    .meta({ examples: ['256,256'] }),
   window: z
     .string()
     .optional()
-    .describe('`center,width,function`, the function one of `linear`, `linear-exact` and `sigmoid`'),
-  quality: z.string().optional().describe('1 to 100, for `image/jpeg`'),
+    .describe('`center,width,function`, the function one of `linear`, `linear-exact` and `sigmoid`')
+    .meta({ examples: ['40,400,linear'] }),
+  quality: z
+    .string()
+    .optional()
+    .describe('1 to 100, for `image/jpeg`')
+    .meta({ examples: ['90'] }),
 });
 const images = (description: string, ...more: string[]): Answer => {
   const types = ['image/jpeg', 'image/png', 'image/gif', ...more];

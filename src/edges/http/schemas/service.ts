@@ -2,7 +2,15 @@ import { z } from 'zod';
 import { defineOperation, none } from './operation.ts';
 
 const health = z.object({ status: z.enum(['live', 'ready', 'not-ready']) });
-const about = z.object({ name: z.string(), dicomweb: z.url(), custody: z.url(), health: z.url(), openapi: z.url() });
+const url = (path: string) => z.url().meta({ examples: [`https://pacs.example${path}`] });
+const about = z.object({
+  name: z.string().meta({ examples: ['DagPACS'] }),
+  dicomweb: url('/dicom-web'),
+  custody: url('/custody/status'),
+  health: url('/health/ready'),
+  openapi: url('/openapi.json'),
+  docs: url('/docs'),
+});
 
 export const live = defineOperation({
   id: 'live',

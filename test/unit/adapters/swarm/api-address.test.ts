@@ -1,5 +1,5 @@
 import { test } from 'tap';
-import { apiUrl, splitCredentials } from '../../../../src/adapters/swarm/api-address.ts';
+import { apiUrl, kuboAddress } from '../../../../src/adapters/swarm/api-address.ts';
 
 test('URLs and multiaddrs of an RPC API', (t) => {
   for (const [address, url] of [
@@ -21,9 +21,9 @@ test('URLs and multiaddrs of an RPC API', (t) => {
 });
 
 test('a password travels in a header, not in the URL', (t) => {
-  const { url, headers } = splitCredentials(apiUrl('https://me:p%40ss@host/x'));
+  const { url, headers } = kuboAddress(apiUrl('https://me:p%40ss@host/x'));
   t.equal(url.href, 'https://host/x/api/v0');
   t.equal(headers.authorization, `Basic ${Buffer.from('me:p@ss').toString('base64')}`);
-  t.strictSame(splitCredentials(apiUrl('http://host')).headers, {});
+  t.strictSame(kuboAddress(apiUrl('http://host')).headers, {});
   t.end();
 });

@@ -1,0 +1,31 @@
+/**
+ * Memory of frames that were rendered, for the next ones: frames of a series are of one size, and half a megabyte that is
+ * made and dropped for each costs more than what is done with it (the garbage collector's work, and pages to be cleared).
+ */
+export class FrameMemory {
+  readonly #maxBytes: number;
+  readonly #free: ArrayBuffer[] = [];
+  #bytes = 0;
+
+  /** @param maxBytes what may lie idle */
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Bytes whose content is any. */
+  take(size: number): Uint8Array {
+    const at = this.#free.findLastIndex(({ byteLength }) => byteLength === size);
+    const [found] = at < 0 ? [] : this.#free.splice(at, 1);
+    if (!found) return new Uint8Array(Buffer.allocUnsafeSlow(size).buffer);
+    this.#bytes -= size;
+    return new Uint8Array(found);
+  }
+
+  /** Takes the memory of `bytes`, all of it, which nobody may use any more. */
+  giveBack({ buffer }: Uint8Array): void {
+    if (!(buffer instanceof ArrayBuffer) || buffer.byteLength > this.#maxBytes) return;
+    this.#free.push(buffer);
+    this.#bytes += buffer.byteLength;
+    while (this.#bytes > this.#maxBytes) this.#bytes -= this.#free.shift()?.byteLength ?? 0;
+  }
+}
