@@ -202,6 +202,7 @@ function httpOptions(config: Config): HttpOptions {
       .filter((origin) => origin !== ''),
     gateway: config.DAGPACS_GATEWAY,
     maxResults: config.DAGPACS_QIDO_MAX,
+    storeMaxBytes: config.DAGPACS_STOW_MAX_BYTES,
     ...(config.DAGPACS_PUBLIC_URL === '' ? {} : { publicUrl: config.DAGPACS_PUBLIC_URL.replace(/\/+$/, '') }),
   };
 }

@@ -208,6 +208,8 @@ function memoryServe(stored: Stored[], sent: MemoryBridge['sent'], options: Memo
       const text = Buffer.from(JSON.stringify(texts));
       return encoding === 'gzip' ? gzipSync(text) : [text.subarray(0, 10), text.subarray(10)];
     },
+    headers: (scope, base) =>
+      find(scope).map(({ sopInstanceUID }) => ({ '00081190': { vr: 'UR', Value: [`${base}/${sopInstanceUID}`] } })),
     async frames(uids, numbers) {
       find({ ...uids });
       if (numbers.some((number) => number > 3)) {
