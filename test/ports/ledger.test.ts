@@ -1,11 +1,9 @@
-import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { type Test, test } from 'tap';
 import { concatHex, createClient, decodeEventLog, encodeAbiParameters, http, numberToHex } from 'viem';
@@ -13,7 +11,6 @@ import { privateKeyToAccount, privateKeyToAddress } from 'viem/accounts';
 import { abi } from '../../src/adapters/ledger/anchor-log.ts';
 import { type Anvil, startAnvil } from '../../src/adapters/ledger/anvil.ts';
 import { Governance } from '../../src/adapters/ledger/governance.ts';
-import { accountOf } from '../../src/adapters/ledger/key.ts';
 import { openLedger } from '../../src/adapters/ledger/ledger.ts';
 import { type LedgerOptions, ledgerDefaults } from '../../src/adapters/ledger/options.ts';
 import type { Log } from '../../src/kernel/log.ts';
@@ -21,7 +18,6 @@ import type { Anchor, Anchored, Hex, Ledger, LedgerStatus } from '../../src/port
 import { testProfile } from '../fixtures/chain.ts';
 import { FIXED_MEMBERS_LOG } from '../fixtures/fixed-members-log.ts';
 import { tempFolder } from '../fixtures/temp.ts';
-import { skipWithout } from '../fixtures/tools.ts';
 
 const ZERO: Hex = `0x${'0'.repeat(64)}`;
 const KEY: Hex = `0x${'0'.repeat(60)}cafe`;
@@ -185,30 +181,6 @@ test('what is not a private key is refused without being repeated', async (t) =>
   const { reason } = await until(ledger, 'unreachable');
   t.match(reason, /not a private key/);
   t.notMatch(reason, /badbad/);
-});
-
-test('the key comes from a file, or from a keystore that geth made', { skip: skipWithout('geth') }, async (t) => {
-  const directory = await tempFolder(t);
-  const [keyFile, passphraseFile] = [join(directory, 'given'), join(directory, 'passphrase')];
-  await writeFile(keyFile, `${KEY.slice(2)}\n`);
-  await writeFile(passphraseFile, 'correct horse\n');
-  const { address } = privateKeyToAccount(KEY);
-  const geth = ['account', 'import', '--lightkdf', '--keystore', directory, '--password', passphraseFile, keyFile];
-  await promisify(execFile)('geth', ['--datadir', directory, ...geth]);
-  const keystore = join(directory, (await readdir(directory)).find((name) => name.startsWith('UTC--')) ?? '');
-  t.equal((await accountOf({ directory, keyFile: keystore, passphraseFile })).address, address);
-  await t.rejects(accountOf({ directory, keyFile: keystore }), {
-    code: 'bad-setting',
-    message: /passphrase is not set/,
-  });
-  await writeFile(passphraseFile, 'another horse\n');
-  await t.rejects(accountOf({ directory, keyFile: keystore, passphraseFile }), {
-    code: 'bad-setting',
-    message: /wrong/,
-  });
-  await writeFile(keyFile, `${KEY}\n`);
-  t.equal((await accountOf({ directory, keyFile })).address, address);
-  await t.rejects(accountOf({ directory, keyFile: join(directory, 'none') }), { code: 'bad-setting' });
 });
 
 test('a child anvil that is killed before its state was saved comes back, and is anchored on anew', async (t) => {
