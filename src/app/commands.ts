@@ -9,6 +9,7 @@ const USAGE = `Usage: dagpacs COMMAND
   chain      print our account, or deploy the contract on a chain
   vault      back up the keys, or restore them
   rebuild    make a lost data directory anew from chain, blocks and keys
+  car        a study's sealed blocks as one file: out, or in again
   openapi    print the OpenAPI document
   help       print this
 `;
@@ -32,6 +33,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   chain: async () => (await import('./chain-command.ts')).chainCommand,
   vault: async () => (await import('./vault-command.ts')).vaultCommand,
   rebuild: async () => (await import('./rebuild-command.ts')).rebuildCommand,
+  car: async () => (await import('./car-command.ts')).carCommand,
   openapi: async () => {
     const { openApiDocument } = await import('../edges/http/openapi.ts');
     return withoutArguments('openapi', () => print(`${JSON.stringify(openApiDocument(), null, 2)}\n`));

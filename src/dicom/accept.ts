@@ -63,22 +63,22 @@ export function parseContentType(text: string): MediaType | undefined {
 
 /**
  * Reads an Accept header or an `accept` query parameter (RFC 9110 §12.5.1, PS3.18 §8.7): several types, quoted or not,
- * with `q`, `type` and `transfer-syntax`. Absent or empty text means anything.
+ * with `q`, `type` and `transfer-syntax`. Absent or empty text means anything. `name` is what errors call it.
  * @throws DagpacsError `invalid-parameter`
  */
-export function parseAccept(text: string | undefined): MediaRange[] {
+export function parseAccept(text: string | undefined, name = 'Accept'): MediaRange[] {
   if (text === undefined || text.trim() === '') return [{ type: '*/*', parameters: new Map(), q: 1 }];
   const types = text.length <= MAX_LENGTH ? parseMediaTypes(text) : undefined;
-  if (types === undefined || types.length === 0) throw invalidAccept('a list of media ranges (RFC 9110 §12.5.1)');
+  if (types === undefined || types.length === 0) throw invalidAccept(name, 'a list of media ranges (RFC 9110 §12.5.1)');
   return types.map((media) => {
     const q = Number(media.parameters.get('q') ?? 1);
-    if (!(q >= 0 && q <= 1)) throw invalidAccept('q is a number from 0 to 1 (RFC 9110 §12.4.2)');
+    if (!(q >= 0 && q <= 1)) throw invalidAccept(name, 'q is a number from 0 to 1 (RFC 9110 §12.4.2)');
     return { ...media, q };
   });
 }
 
-function invalidAccept(rule: string): DagpacsError {
-  return new DagpacsError('invalid-parameter', `Accept breaks a rule: ${rule}`, { attribute: 'Accept', rule });
+function invalidAccept(attribute: string, rule: string): DagpacsError {
+  return new DagpacsError('invalid-parameter', `${attribute} breaks a rule: ${rule}`, { attribute, rule });
 }
 
 /** How closely a range names an offer; -1: it does not match at all. */

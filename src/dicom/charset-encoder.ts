@@ -44,6 +44,8 @@ const ELEMENTS: Record<string, CodeElement> = {
 };
 const ESC = 0x1b;
 const TO_ASCII = [ESC, 0x28, 0x42];
+/** With JIS X 0201 as value 1, what G0 begins with and goes back to is its Roman letters (PS3.3 H.3.2). */
+const TO_ROMAN = [ESC, 0x28, 0x4a];
 /** Where the sets of value 1 count again (PS3.5 §6.1.2.5.3). */
 const RESET = /[\\^=\r\n\f]/;
 
@@ -116,7 +118,8 @@ function make(value: string): CharacterEncoder | undefined {
   // A set in G0 as value 1, and one of two bytes, has to be designated before its use in any case.
   const initial = sets[0]?.element.g0 === false && sets[0].element.width === 1 ? sets[0] : undefined;
   const others = sets.filter((set): set is DesignatedSet => set !== undefined && set !== initial);
-  return plain(terms.join('\\'), (text) => encodeISO2022(text, initial, others));
+  const toASCII = numbers[0] === '13' ? TO_ROMAN : TO_ASCII;
+  return plain(terms.join('\\'), (text) => encodeISO2022(text, initial, others, toASCII));
 }
 
 /** The two-byte part; the four-byte codes of GB 18030 are left to UTF-8. */
@@ -139,13 +142,18 @@ function chinese(term: string): (text: string) => Buffer | undefined {
   };
 }
 
-function encodeISO2022(text: string, initial: DesignatedSet | undefined, others: DesignatedSet[]): Buffer | undefined {
+function encodeISO2022(
+  text: string,
+  initial: DesignatedSet | undefined,
+  others: DesignatedSet[],
+  ascii: readonly number[],
+): Buffer | undefined {
   const bytes: number[] = [];
   /** Undefined in G0: ASCII. */
   let inG0: DesignatedSet | undefined;
   let inG1 = initial;
   const toASCII = (): void => {
-    if (inG0) bytes.push(...TO_ASCII);
+    if (inG0) bytes.push(...ascii);
     inG0 = undefined;
   };
   for (const character of text) {

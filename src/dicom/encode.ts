@@ -33,15 +33,25 @@ export function encodeDataset(dataset: DicomJson, encoding: Encoding, wanted = '
   throw new TypeError('UTF-8 has every character');
 }
 
+/** What a BulkDataURI stands for: the value's bytes, little-endian. */
+export type BulkResolver = (uri: string) => Uint8Array;
+
+/** The bytes of some of a data set's elements in explicit VR little-endian, their text in UTF-8. */
+export function encodeElements(elements: DicomJson, bulk: BulkResolver): Buffer {
+  return new DatasetWriter({ implicit: false, bigEndian: false }, UTF_8, bulk).write(elements);
+}
+
 class DatasetWriter {
   readonly #encoding: Encoding;
   readonly #charset: CharacterEncoder;
+  readonly #bulk: BulkResolver | undefined;
   readonly #parts: Buffer[] = [];
   #size = 0;
 
-  constructor(encoding: Encoding, charset: CharacterEncoder) {
+  constructor(encoding: Encoding, charset: CharacterEncoder, bulk?: BulkResolver) {
     this.#encoding = encoding;
     this.#charset = charset;
+    this.#bulk = bulk;
   }
 
   write(dataset: DicomJson): Buffer {
@@ -119,7 +129,14 @@ class DatasetWriter {
     return head;
   }
 
-  #value(vr: ValueRepresentation, { Value = [], InlineBinary }: DicomElement): Buffer {
+  #value(vr: ValueRepresentation, { Value = [], InlineBinary, BulkDataURI }: DicomElement): Buffer {
+    if (BulkDataURI !== undefined && this.#bulk) {
+      const bytes = this.#bulk(BulkDataURI);
+      return even(
+        Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
+        vr.unit > 1 || vr.kind === 'bytes' ? 0 : 0x20,
+      );
+    }
     if (vr.kind === 'bytes') {
       const bytes = Buffer.from(InlineBinary ?? '', 'base64');
       return even(this.#encoding.bigEndian ? swapped(bytes, vr.unit) : bytes, 0);

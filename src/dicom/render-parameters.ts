@@ -11,6 +11,10 @@ export interface Viewport {
   height: number;
   /** Parts that are left out are undefined: from the frame's corner, to its end. */
   source: { x?: number; y?: number; width?: number; height?: number };
+  /** The part of the frame in fractions of it, from 0 to 1, in place of `source`. */
+  region?: { left: number; top: number; right: number; bottom: number };
+  /** The parameter that says so, for errors; default: `viewport`. */
+  parameter?: string;
 }
 
 function broken(attribute: string, rule: string): DagpacsError {
@@ -57,11 +61,34 @@ export function parseWindow(text: string): VoiTransform {
 }
 
 /** Reads `quality` (PS3.18 §8.3.5.1.2). @throws DagpacsError `invalid-parameter` */
-export function parseQuality(text: string): number {
+export function parseQuality(text: string, parameter = 'quality'): number {
   const quality = Number(text);
   if (!/^\d{1,3}$/.test(text) || quality < 1 || quality > 100)
-    throw broken('quality', 'a whole number from 1 to 100 (PS3.18 §8.3.5.1.2)');
+    throw broken(parameter, 'a whole number from 1 to 100 (PS3.18 §8.3.5.1.2)');
   return quality;
+}
+
+/** Reads `windowCenter` and `windowWidth` (PS3.18 §9.1.2.3), which are given together. @throws DagpacsError `invalid-parameter` */
+export function parseWindowPair(center: string | undefined, width: string | undefined): VoiTransform | undefined {
+  if (center === undefined && width === undefined) return undefined;
+  if (center === undefined) throw broken('windowCenter', 'is given where windowWidth is (PS3.18 §9.1.2.3)');
+  if (width === undefined) throw broken('windowWidth', 'is given where windowCenter is (PS3.18 §9.1.2.3)');
+  const values = [numberOf(center.trim()), numberOf(width.trim())] as const;
+  if (values[0] === undefined) throw broken('windowCenter', 'a number (PS3.18 §9.1.2.3)');
+  if (values[1] === undefined || values[1] <= 0) throw broken('windowWidth', 'a number above 0 (PS3.18 §9.1.2.3)');
+  return { kind: 'window', shape: 'linear', center: values[0], width: values[1] };
+}
+
+/** Reads `region` (PS3.18 §9.1.2.3): left, top, right and bottom in fractions of the frame. @throws DagpacsError `invalid-parameter` */
+export function parseRegion(text: string): NonNullable<Viewport['region']> {
+  const [left = -1, top = -1, right = -1, bottom = -1, ...more] = text
+    .split(',')
+    .map((part) => numberOf(part.trim()) ?? -1);
+  const inside = [left, top, right, bottom].every((value) => value >= 0 && value <= 1);
+  if (!inside || left >= right || top >= bottom || more.length > 0) {
+    throw broken('region', 'xmin,ymin,xmax,ymax from 0.0 to 1.0, the smaller ones first (PS3.18 §9.1.2.3)');
+  }
+  return { left, top, right, bottom };
 }
 
 /**
@@ -75,10 +102,21 @@ export function fit(
   enlarge = true,
 ): { width: number; height: number; region?: Region } {
   if (!viewport) return { width: columns, height: rows };
-  const { x = 0, y = 0 } = viewport.source;
-  const { width: across = columns - x, height: down = rows - y } = viewport.source;
-  if (x >= columns || y >= rows) throw broken('viewport', 'a part that lies in the frame (PS3.18 §8.3.5.1.3)');
+  const { parameter = 'viewport', region } = viewport;
+  const source = region
+    ? {
+        x: region.left * columns,
+        y: region.top * rows,
+        width: (region.right - region.left) * columns,
+        height: (region.bottom - region.top) * rows,
+      }
+    : viewport.source;
+  const { x = 0, y = 0 } = source;
+  const { width: across = columns - x, height: down = rows - y } = source;
+  if (x >= columns || y >= rows) throw broken(parameter, 'a part that lies in the frame (PS3.18 §8.3.5.1.3)');
   const scale = Math.min(viewport.width / Math.abs(across), viewport.height / Math.abs(down), enlarge ? Infinity : 1);
   const size = (length: number) => Math.max(1, Math.round(Math.abs(length) * scale));
-  return { width: size(across), height: size(down), region: { x, y, width: across, height: down } };
+  const [width, height] = [size(across), size(down)];
+  if (width * height > MAX_PIXELS) throw broken(parameter, `at most ${MAX_PIXELS} pixels`);
+  return { width, height, region: { x, y, width: across, height: down } };
 }

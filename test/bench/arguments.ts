@@ -7,6 +7,8 @@ export interface BenchOptions {
   repeat: number;
   /** Repetitions of each read. */
   reads: number;
+  /** Studies that are searched, of one small image each; 0: no such rows. */
+  studies: number;
   /** Also measure the memory that a big STOW request needs. */
   big: boolean;
   /** Its size in GB (10^9 bytes). */
@@ -19,8 +21,8 @@ export interface BenchOptions {
   orthanc: boolean;
 }
 
-export const USAGE = `npm run bench -- [--slices 1000] [--repeat 3] [--reads 7] [--kubo] [--no-orthanc]
-                 [--big] [--big-size 4] [--big-parts 8]`;
+export const USAGE = `npm run bench -- [--slices 1000] [--repeat 3] [--reads 7] [--studies 20000] [--kubo]
+                 [--no-orthanc] [--big] [--big-size 4] [--big-parts 8]`;
 
 /** Reads the command line. @throws where it is not understood */
 export function readArguments(): BenchOptions {
@@ -30,6 +32,7 @@ export function readArguments(): BenchOptions {
       slices: { type: 'string', default: '1000' },
       repeat: { type: 'string', default: '3' },
       reads: { type: 'string', default: '7' },
+      studies: { type: 'string', default: '20000' },
       big: { type: 'boolean', default: false },
       'big-size': { type: 'string', default: '4' },
       'big-parts': { type: 'string', default: '8' },
@@ -41,6 +44,7 @@ export function readArguments(): BenchOptions {
     slices: positive('slices', values.slices),
     repeat: positive('repeat', values.repeat),
     reads: positive('reads', values.reads),
+    studies: values.studies === '0' ? 0 : positive('studies', values.studies),
     big: values.big,
     bigSize: positive('big-size', values['big-size']),
     bigParts: positive('big-parts', values['big-parts']),

@@ -4,6 +4,7 @@ import { makeTempFolder, removeFolder } from '../fixtures/temp.ts';
 import { type BenchOptions, readArguments } from './arguments.ts';
 import { closeConnections } from './client.ts';
 import { makeBenchSeries, type Series } from './data.ts';
+import { libraryRows, loadLibrary } from './library.ts';
 import { measureBigRequest, peakMemory } from './memory.ts';
 import { startPeers } from './peers.ts';
 import { type Peer, type Row, rows } from './rows.ts';
@@ -40,8 +41,14 @@ async function measureWrites(times: Times, peers: Peer[], folder: string, option
   return last as Series;
 }
 
-async function measureReads(times: Times, peers: Peer[], series: Series, options: BenchOptions): Promise<void> {
-  for (const row of rows.filter(({ writes }) => !writes)) {
+async function measureReads(
+  times: Times,
+  peers: Peer[],
+  reads: readonly Row[],
+  series: Series,
+  options: BenchOptions,
+): Promise<void> {
+  for (const row of reads) {
     // The first one fills caches, of the operating system too; that is another question.
     for (const peer of peers) await row.run(peer, series);
     for (let turn = 0; turn < options.reads; turn++) {
@@ -68,14 +75,19 @@ function report(times: Times, peers: readonly Peer[]): string {
 
 const options = readArguments();
 console.log(
-  `${options.slices} CT slices of 0.5 MB, medians; × is how many times as fast DagPACS is\n${describeMachine()}\n`,
+  `${options.slices} CT slices of 0.5 MB, ${options.studies} studies to search, medians; × is how many times as fast DagPACS is\n${describeMachine()}\n`,
 );
 const folder = await makeTempFolder();
 const peers = await startPeers(options);
 try {
   const times: Times = new Map();
   const series = await measureWrites(times, peers, folder, options);
-  await measureReads(times, peers, series, options);
+  const reads = rows.filter(({ writes }) => !writes);
+  await measureReads(times, peers, reads, series, options);
+  if (options.studies > 0) {
+    await loadLibrary(peers, options.studies);
+    await measureReads(times, peers, libraryRows(options.studies), series, options);
+  }
   console.log(report(times, peers));
 } finally {
   closeConnections();

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -167,6 +167,16 @@ test('the key is made once, for the owner’s eyes only', async (t) => {
   if (process.platform !== 'win32') t.equal((await stat(file)).mode & 0o777, 0o600);
 });
 
+test('a key that has anchored is not replaced by another', async (t) => {
+  const directory = await tempFolder(t);
+  const ledger = open(t, { directory });
+  await until(ledger, 'connected');
+  await ledger.close();
+  await rm(join(directory, 'key'));
+  t.match((await until(open(t, { directory }), 'mismatch')).reason, /key is gone/);
+  t.notOk((await readdir(directory)).includes('key'), 'so that it can be restored');
+});
+
 test('what is not a private key is refused without being repeated', async (t) => {
   const ledger = open(t, { directory: await tempFolder(t), key: '0xbadbadbad' });
   const { reason } = await until(ledger, 'unreachable');
@@ -219,6 +229,29 @@ test('a child anvil that is killed before its state was saved comes back, and is
   t.same(await ledger.next(), { sequence: 2, previousRoot: second.merkleRoot });
 });
 
+test('a child that hangs is replaced, and does not hold up the end', async (t) => {
+  const log = listeningLog();
+  const limits = { identityCheckMs: 50, callTimeoutMs: 1000, statusTimeoutMs: 200, hungAfterMs: 1000 };
+  const ledger = open(t, { directory: await tempFolder(t), stateIntervalMs: 10, ...limits }, log);
+  const { contract } = await until(ledger, 'connected');
+  const first = await anchorAfter(ledger);
+  const anchored = await send(ledger, first);
+  await eventually(async () => ((await ledger.finalized()) >= anchored.blockNumber ? true : undefined));
+  const hung = ledger.childPid as number;
+  process.kill(hung, 'SIGSTOP');
+  await until(ledger, 'unreachable');
+  await eventually(() => (ledger.childPid !== undefined && ledger.childPid !== hung ? true : undefined));
+  t.equal((await until(ledger, 'connected')).contract, contract);
+  t.same(await ledger.find(first.batch), anchored, 'what was saved is there');
+  t.throws(() => process.kill(hung, 0), { code: 'ESRCH' });
+  await send(ledger, await anchorAfter(ledger));
+
+  const again = ledger.childPid as number;
+  process.kill(again, 'SIGSTOP');
+  await ledger.close();
+  t.throws(() => process.kill(again, 0), { code: 'ESRCH' });
+});
+
 test('what was final survives a kill of the child', async (t) => {
   const log = listeningLog();
   const ledger = open(t, { directory: await tempFolder(t), stateIntervalMs: 10 }, log);
@@ -254,6 +287,29 @@ for (const [what, damage] of Object.entries(damages)) {
     await send(next, await anchorAfter(next));
   });
 }
+
+test('a child that is killed while it is given its state has not damaged it', async (t) => {
+  const directory = await tempFolder(t);
+  const ledger = open(t, { directory });
+  await until(ledger, 'connected');
+  const anchor = await anchorAfter(ledger);
+  const anchored = await send(ledger, anchor);
+  await ledger.close();
+
+  const killed = join(directory, 'killed');
+  const script = `require('node:http').createServer(() => process.kill(process.pid, 'SIGKILL'))
+    .listen(0, '127.0.0.1', function () { console.log('Listening on 127.0.0.1:' + this.address().port); });`;
+  await writeFile(killed, `#!${process.execPath}\n${script}\n`, { mode: 0o700 });
+  const log = listeningLog();
+  const dying = open(t, { directory, anvil: killed }, log);
+  t.match((await until(dying, 'unreachable')).reason, /anvil_loadState: no answer/);
+  await dying.close();
+  t.notOk(log.events.includes('chain-state-damaged'));
+
+  const next = open(t, { directory });
+  await until(next, 'connected');
+  t.same(await next.find(anchor.batch), anchored);
+});
 
 test('events carry what was anchored', async (t) => {
   const { anvil, request } = await outsideChain(t);

@@ -29,6 +29,8 @@ export interface LedgerOptions {
   statusTimeoutMs: number;
   /** Between two looks at whether the node is still on the chain with our contract. */
   identityCheckMs: number;
+  /** Without an answer, until the child anvil is taken to hang and is replaced. */
+  hungAfterMs: number;
   /** From a block of the child anvil's to its state on disk, at least: what a crash can take back. */
   stateIntervalMs: number;
   /** Between attempts to connect: the first, and the most it doubles up to. */
@@ -40,6 +42,7 @@ export const ledgerDefaults = {
   callTimeoutMs: 10_000,
   statusTimeoutMs: 3000,
   identityCheckMs: 5000,
+  hungAfterMs: 30_000,
   stateIntervalMs: 500,
   retryMinMs: 250,
   retryMaxMs: 30_000,

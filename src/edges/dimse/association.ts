@@ -21,6 +21,8 @@ dimse.Implementation.setImplementationClassUid(IMPLEMENTATION_CLASS_UID);
 dimse.Implementation.setImplementationVersion(IMPLEMENTATION_VERSION_NAME);
 
 const APPLICATION_CONTEXT = '1.2.840.10008.3.1.1.1';
+/** Bytes of a message that a peer sends within {@link DimseOptions.idleTimeoutMs} at least; a modem of 1990 sends more. */
+const MIN_PROGRESS = 4096;
 /** How long a peer may take to read our last PDU and to close. */
 const LINGER_MS = 1000;
 
@@ -56,6 +58,9 @@ export class DimseAssociation extends dimse.Scp {
   /** Our answers to extended negotiation, by SOP class. */
   readonly #extended = new Map<string, Buffer>();
   #releaseAsked = false;
+  /** Bytes received so far, and how often we stopped reading. */
+  #received = 0;
+  #pauses = 0;
   #draining = false;
 
   constructor(accepted: Socket, options: DimseOptions, modules: AssociationModules) {
@@ -63,7 +68,10 @@ export class DimseAssociation extends dimse.Scp {
     let receive = (_bytes: Buffer): void => undefined;
     const socket = readInto(accepted, buffers, (bytes) => receive(bytes));
     super(socket, {});
-    receive = (bytes) => this.#receive(() => this.#reader.push(bytes));
+    receive = (bytes) => {
+      this.#received += bytes.length;
+      this.#receive(() => this.#reader.push(bytes));
+    };
     this.#buffers = buffers;
     this.#socket = socket;
     this.#options = options;
@@ -136,8 +144,10 @@ export class DimseAssociation extends dimse.Scp {
   #flow(): void {
     const waiting = this.#exchange?.waiting ?? 0;
     const paused = this.#socket.isPaused();
-    if (!paused && (waiting >= this.#options.highWaterBytes || this.#reader.held)) this.#socket.pause();
-    else if (paused && waiting <= this.#options.highWaterBytes / 2 && !this.#reader.held) this.#socket.resume();
+    if (!paused && (waiting >= this.#options.highWaterBytes || this.#reader.held)) {
+      this.#pauses++;
+      this.#socket.pause();
+    } else if (paused && waiting <= this.#options.highWaterBytes / 2 && !this.#reader.held) this.#socket.resume();
   }
 
   #begin(type: number): void {
@@ -186,6 +196,7 @@ export class DimseAssociation extends dimse.Scp {
     this.association = this.#describe(callingAE, calledAE, answers);
     this.#state = 'established';
     this.#socket.setTimeout(this.#options.idleTimeoutMs);
+    this.#timer = this.#watch();
     const accepted = new Map(answers.filter(({ result }) => result === 0).map((answer) => [answer.id, answer]));
     const exchangeOptions = {
       peer: this.#peer,
@@ -249,6 +260,18 @@ export class DimseAssociation extends dimse.Scp {
   _sendPdu(written: { getType(): number; writePdu(): Buffer }): void {
     const bytes = written.writePdu();
     this.#socket.write(written.getType() === pdu.ASSOCIATE_AC ? withExtendedNegotiation(bytes, this.#extended) : bytes);
+  }
+
+  /** A peer that sends a byte now and then is never silent, and would keep its association for days. */
+  #watch(): NodeJS.Timeout {
+    let before = { received: 0, pauses: 0, arriving: false };
+    return setInterval(() => {
+      const arriving = this.#reader.inside || this.#exchange?.arriving === true;
+      const now = { received: this.#received, pauses: this.#pauses, arriving: arriving && !this.#socket.isPaused() };
+      const slow = now.received - before.received < MIN_PROGRESS && now.pauses === before.pauses;
+      if (before.arriving && now.arriving && slow) this.giveUp('a message that arrives too slowly');
+      before = now;
+    }, this.#options.idleTimeoutMs);
   }
 
   /** A peer that waits for us is not idle; one that does not take our answer is. */

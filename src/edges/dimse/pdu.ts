@@ -90,6 +90,11 @@ export class PduReader {
     return this.#held;
   }
 
+  /** A PDU has begun and not ended. */
+  get inside(): boolean {
+    return this.#state !== 'pdu' || this.#headerLength > 0;
+  }
+
   /** Goes on where {@link hold} stopped. @throws ProtocolError */
   resume(): void {
     this.#held = false;

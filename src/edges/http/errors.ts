@@ -106,9 +106,9 @@ export function problemOf(error: unknown): Problem {
 export class NotAcceptable extends DagpacsError {
   readonly available: string[];
 
-  constructor(available: string[]) {
+  constructor(available: string[], attribute = 'Accept') {
     const rule = `one of: ${available.join(', ')}`;
-    super('not-acceptable', `Nothing that Accept allows can be given; ask for ${rule}`, { attribute: 'Accept', rule });
+    super('not-acceptable', `Nothing that ${attribute} allows can be given; ask for ${rule}`, { attribute, rule });
     this.available = available;
   }
 }

@@ -16,18 +16,28 @@ export function acceptedBy(request: FastifyRequest, query: { accept?: string | u
 }
 
 /** The offer to give; earlier offers are the bridge's own preference. @throws NotAcceptable listing the offers */
-export function negotiate<T extends Representation>(accepted: readonly MediaRange[], offers: readonly T[]): T {
+export function negotiate<T extends Representation>(
+  accepted: readonly MediaRange[],
+  offers: readonly T[],
+  attribute?: string,
+): T {
   const chosen = chooseRepresentation(accepted, offers);
-  if (chosen === undefined) throw new NotAcceptable([...new Set(offers.map(acceptTextOf))]);
+  if (chosen === undefined) throw new NotAcceptable([...new Set(offers.map(acceptTextOf))], attribute);
   return chosen;
 }
 
-/** The media type of a JSON answer: `application/dicom+json` unless plain JSON is what is asked for. */
-export function negotiateJson(accepted: readonly MediaRange[]): string {
-  return negotiate(accepted, [
-    { multipart: false, type: 'application/dicom+json' },
-    { multipart: false, type: 'application/json' },
-  ]).type;
+const MODELS: readonly Representation[] = [
+  { multipart: false, type: 'application/dicom+json' },
+  { multipart: false, type: 'application/json' },
+  { multipart: true, type: 'application/dicom+xml' },
+];
+
+/**
+ * How data sets are given as text: `application/dicom+json` unless plain JSON, or a part of XML for each (PS3.18 §8.7.3), is
+ * what is asked for.
+ */
+export function negotiateModel(accepted: readonly MediaRange[]): Representation {
+  return negotiate(accepted, MODELS);
 }
 
 /** True where the client takes gzip (RFC 9110 §12.5.3). */

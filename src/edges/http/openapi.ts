@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { exampleOf, type JsonSchema } from './openapi-example.ts';
 import { problemContent, problemReference, problemResponses, problemStatuses } from './openapi-problems.ts';
+import * as archive from './schemas/archive.ts';
 import { CAPABILITIES_TYPES, DICOM_WEB } from './schemas/capabilities.ts';
 import * as custody from './schemas/custody.ts';
 import * as dicomWeb from './schemas/dicom-web.ts';
@@ -10,11 +11,20 @@ import { type Answer, none, type Operation, problemSchema } from './schemas/oper
 import * as render from './schemas/render.ts';
 import * as service from './schemas/service.ts';
 import * as transfer from './schemas/transfer.ts';
+import * as wadoUri from './schemas/wado-uri.ts';
 
 /** Every operation of the API, in the order of the document. */
-export const operations: readonly Operation[] = [dicomWeb, render, transfer, custody, gateway, service, docs].flatMap(
-  (module) => Object.values(module).filter(isOperation),
-);
+export const operations: readonly Operation[] = [
+  dicomWeb,
+  render,
+  wadoUri,
+  transfer,
+  custody,
+  archive,
+  gateway,
+  service,
+  docs,
+].flatMap((module) => Object.values(module).filter(isOperation));
 
 function isOperation(value: unknown): value is Operation {
   return typeof value === 'object' && value !== null && 'answers' in value && 'path' in value;

@@ -8,6 +8,7 @@ import type { HttpOptions } from './options.ts';
 import { createBaseUrl } from './plugins/base-url.ts';
 import { addBrowserAccess } from './plugins/browser-access.ts';
 import { drain } from './plugins/request-body.ts';
+import { addArchiveRoutes } from './routes/archive.ts';
 import { addCapabilityRoutes } from './routes/capabilities.ts';
 import { addCustodyRoutes } from './routes/custody.ts';
 import { addDocsRoutes } from './routes/docs.ts';
@@ -20,6 +21,7 @@ import { addSearchRoutes } from './routes/search.ts';
 import { addServiceRoutes } from './routes/service.ts';
 import { addStoreRoutes } from './routes/store.ts';
 import { addTransferRoutes } from './routes/transfer.ts';
+import { addWadoUriRoute } from './routes/wado-uri.ts';
 
 /** Bytes of a request's header, URL included. */
 const MAX_HEADER = 32 * 1024;
@@ -123,7 +125,9 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   addRetrieveRoutes(app, context);
   addMetadataRoutes(app, context);
   addRenderRoutes(app, context);
+  addWadoUriRoute(app, context);
   addCustodyRoutes(app, context);
+  addArchiveRoutes(app, context);
   addGatewayRoutes(app, context);
   addTransferRoutes(app, context);
   await app.register((scope) => addStoreRoutes(scope, context));

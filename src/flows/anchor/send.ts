@@ -61,7 +61,7 @@ export class Sender {
     rememberChain(index, status);
     refuseForeignAnchors(next, index);
     // A chain may go back to the very head that was seen before our last anchors, as the child anvil does after a crash.
-    if (next.sequence < firstUnanchored(index)) await compareAnchors(this.#modules);
+    if (next.sequence < firstUnanchored(index)) await compareAnchors(this.#modules, next.sequence);
     const batches = index.unfinished('anchor', WINDOW);
     const [oldest] = batches;
     // Else the chain moved on or back since it was asked: the next round knows.

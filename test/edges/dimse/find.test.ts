@@ -1,14 +1,12 @@
 import { test } from 'tap';
-import { readDataset } from '../../../src/dicom/dataset.ts';
-import { encodeDataset } from '../../../src/dicom/encode.ts';
 import type { DicomJson } from '../../../src/dicom/model.ts';
 import { made } from '../../fixtures/additions.ts';
-import { IMPLICIT_LE } from '../../fixtures/dicom.ts';
 import { type FoundDataset, findscu } from '../../fixtures/findscu.ts';
 import { skipWithout } from '../../fixtures/tools.ts';
 import { startCollector } from './collector.ts';
 import { library, startLibrary } from './library.ts';
-import { associateRequest, command, data, type RawPeer, rawPeer, readCommandNumbers } from './raw-peer.ts';
+import { querying } from './querying.ts';
+import { command, data } from './raw-peer.ts';
 
 const skip = skipWithout('findscu', 'dcm2json');
 const STUDY_ROOT = '1.2.840.10008.5.1.4.1.2.2.1';
@@ -93,35 +91,6 @@ test('what cannot be answered is told', { skip }, async (t) => {
   t.same(await status('-S', level('IMAGE'), 'StudyInstanceUID=1.1\\1.2', 'SeriesInstanceUID=1.1.1'), [0xa900]);
   t.same(await status('-S', level('STUDY'), 'StudyDate=yesterday'), [0xa900], 'no date');
 });
-
-/** A peer with a presentation context for queries, and what it asks and is answered. */
-async function querying(port: number, abstractSyntax: string, extended?: number[]) {
-  const peer: RawPeer = await rawPeer(port);
-  const proposal = { id: 1, abstractSyntax, transferSyntaxes: [IMPLICIT_LE] };
-  peer.send(associateRequest([proposal], extended ? { extended: { [abstractSyntax]: extended } } : {}));
-  const accept = (await peer.next())?.body ?? Buffer.alloc(0);
-  const ask = (keys: DicomJson | Buffer, charset = '') => {
-    const request = command({ 2: abstractSyntax, 256: 0x20, 272: 1, 1792: 0, 2048: 0 });
-    const identifier = Buffer.isBuffer(keys)
-      ? keys
-      : encodeDataset(keys, { implicit: true, bigEndian: false }, charset);
-    peer.send(Buffer.concat([data(1, 3, request), data(1, 2, identifier)]));
-  };
-  const next = async () => {
-    const { 0x0900: status = -1, 0x0800: type } = readCommandNumbers((await peer.next())?.body ?? Buffer.alloc(0));
-    if (type === 0x0101) return { status };
-    const body = (await peer.next())?.body ?? Buffer.alloc(0);
-    return { status, identifier: readDataset(body.subarray(6), IMPLICIT_LE) };
-  };
-  const all = async (keys: DicomJson, charset = '') => {
-    ask(keys, charset);
-    const answers: Awaited<ReturnType<typeof next>>[] = [];
-    do answers.push(await next());
-    while ((answers.at(-1)?.status ?? 0) >> 8 === 0xff);
-    return answers;
-  };
-  return { peer, accept, ask, next, all };
-}
 
 const study = (keys: DicomJson = {}): DicomJson => ({
   '00080052': { vr: 'CS', Value: ['STUDY'] },

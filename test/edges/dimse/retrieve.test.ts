@@ -17,7 +17,8 @@ import { freePorts } from '../../fixtures/ports.ts';
 import { tempFolder } from '../../fixtures/temp.ts';
 import { skipWithout } from '../../fixtures/tools.ts';
 import { startArchive } from './archive.ts';
-import { associateRequest, command, data, rawPeer, readCommandNumbers } from './raw-peer.ts';
+import { startAcceptor } from './raw-acceptor.ts';
+import { associateRequest, command, data, type RawPeer, rawPeer, readCommandNumbers } from './raw-peer.ts';
 
 const skip = skipWithout('movescu', 'getscu', 'storescp');
 const SMALL = { rows: 64, columns: 64 };
@@ -157,6 +158,17 @@ test('C-GET sends over the association that it came on', { skip }, async (t) => 
   t.strictSame(contents(image.files), contents(files.slice(1, 2)));
 });
 
+/** The identifier of a retrieval of a study, in Explicit VR Little Endian. */
+function ofStudy(studyInstanceUID: string): Buffer {
+  const value = Buffer.from(`${studyInstanceUID}${studyInstanceUID.length % 2 ? '\0' : ''}`);
+  return Buffer.concat([
+    Buffer.from([8, 0, 0x52, 0, 0x43, 0x53, 6, 0]),
+    Buffer.from('STUDY '),
+    Buffer.from([0x20, 0, 0x0d, 0, 0x55, 0x49, value.length, 0]),
+    value,
+  ]);
+}
+
 test('C-GET counts, and stops where it is told to', async (t) => {
   const { to, keep } = await startArchive(t);
   for (const file of makeSeries({ ...SMALL, count: 6 })) await keep(file);
@@ -171,13 +183,7 @@ test('C-GET counts, and stops where it is told to', async (t) => {
   peer.send(associateRequest(proposals, { roles: { [CT]: [0, 1] } }));
   const accept = await peer.next();
   t.ok(accept?.body.includes(Buffer.concat([Buffer.from(CT), Buffer.of(0, 1)])), 'we may store to it');
-  const value = Buffer.from(`${studyUID(1)}${studyUID(1).length % 2 ? '\0' : ''}`);
-  const identifier = Buffer.concat([
-    Buffer.from([8, 0, 0x52, 0, 0x43, 0x53, 6, 0]),
-    Buffer.from('STUDY '),
-    Buffer.from([0x20, 0, 0x0d, 0, 0x55, 0x49, value.length, 0]),
-    value,
-  ]);
+  const identifier = ofStudy(studyUID(1));
   const get = command({ 2: GET, 256: 0x10, 272: 7, 1792: 0, 2048: 0 });
   peer.send(Buffer.concat([data(1, 3, get), data(1, 2, identifier)]));
   let stored = 0;
@@ -207,4 +213,40 @@ test('C-GET counts, and stops where it is told to', async (t) => {
     [0xff00, 5, 1, 0, 0],
     [0xff00, 4, 1, 1, 0],
   ]);
+});
+
+test('C-MOVE counts what fails, and stops where it is told to', async (t) => {
+  const MOVE = '1.2.840.10008.5.1.4.1.2.2.2';
+  const peer: { current?: RawPeer } = {};
+  const { port, requests } = await startAcceptor(t, (_, count) => {
+    if (count === 4) peer.current?.send(data(1, 3, command({ 256: 0x0fff, 288: 7, 2048: 0x0101 })));
+    // The second is refused, the third kept with a warning.
+    return [0, 0xc000, 0xb000, 0][count - 1] ?? 0;
+  });
+  const there = { aeTitle: 'THERE', host: '127.0.0.1', port, services: [] };
+  const options = { peers: [there, ...callers], sendAssociations: 1 };
+  const { to, keep } = await startArchive(t, options);
+  for (const file of makeSeries({ ...SMALL, count: 12 })) await keep(file);
+  peer.current = await rawPeer(to.port);
+  t.teardown(() => peer.current?.socket.destroy());
+  peer.current.send(associateRequest([{ id: 1, abstractSyntax: MOVE, transferSyntaxes: [EXPLICIT_LE] }]));
+  await peer.current.next();
+  // Move Destination is AE: padded by a space.
+  const move = command({ 2: MOVE, 256: 0x21, 272: 7, 1536: 'THERE ', 1792: 0, 2048: 0 });
+  peer.current.send(Buffer.concat([data(1, 3, move), data(1, 2, ofStudy(studyUID(1)))]));
+  const told: (number | undefined)[][] = [];
+  do {
+    const numbers = readCommandNumbers((await peer.current.next())?.body ?? Buffer.alloc(0));
+    told.push([0x0900, 0x1020, 0x1021, 0x1022, 0x1023].map((each) => numbers[each]));
+  } while (told.at(-1)?.[0] === 0xff00);
+  t.strictSame(told.slice(0, 3), [
+    [0xff00, 11, 1, 0, 0],
+    [0xff00, 10, 1, 1, 0],
+    [0xff00, 9, 1, 1, 1],
+  ]);
+  const [status, remaining = 0, completed = 0, failed, warning] = told.at(-1) ?? [];
+  t.strictSame([status, failed, warning], [0xfe00, 1, 1], 'cancelled');
+  t.equal(remaining + completed, 10);
+  t.equal(requests.length, 12 - remaining, 'nothing more is sent');
+  t.ok(remaining > 0, `${remaining} are left`);
 });

@@ -9,7 +9,7 @@ import type { InstanceUIDs } from '../../../ports/index.ts';
 import type { RouteContext } from '../modules.ts';
 import { acceptedBy, negotiate } from '../negotiate.ts';
 import * as schemas from '../schemas/render.ts';
-import { type OutgoingPart, sendMultipart, sendSingle } from '../send.ts';
+import { inMemory, type OutgoingPart, sendMultipart, sendSingle } from '../send.ts';
 import { addRoute, type Call } from './route.ts';
 
 interface RenderQuery {
@@ -145,16 +145,5 @@ function parametersOf({ viewport, window, quality }: RenderQuery): Omit<RenderPa
     ...(viewport !== undefined && { viewport: parseViewport(viewport) }),
     ...(window !== undefined && { window: parseWindow(window) }),
     ...(quality !== undefined && { quality: parseQuality(quality) }),
-  };
-}
-
-function inMemory(form: Form, location: string, image: Uint8Array): OutgoingPart {
-  return {
-    form,
-    location,
-    size: image.length,
-    async *bytes(start = 0, end = image.length) {
-      yield image.subarray(start, end);
-    },
   };
 }
