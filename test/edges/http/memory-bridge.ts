@@ -4,6 +4,7 @@ import type { Query } from '../../../src/dicom/query.ts';
 import type { HttpModules } from '../../../src/edges/http/modules.ts';
 import { type HttpOptions, httpDefaults } from '../../../src/edges/http/options.ts';
 import { type HttpListener, startHttp } from '../../../src/edges/http/server.ts';
+import { createCommitmentRequests } from '../../../src/flows/commitment/requests.ts';
 import type { Ingest } from '../../../src/flows/ingest/received.ts';
 import type { CustodyView, InstanceCustody } from '../../../src/flows/serve/custody.ts';
 import type { Render } from '../../../src/flows/serve/rendered.ts';
@@ -69,6 +70,10 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
       },
     },
     custody: memoryCustody(stored),
+    commitments: createCommitmentRequests(
+      { commitAfter: 'stored', commitWaitMs: 1000, commitKeepMs: 1000 },
+      { versions: () => [], getValue: () => undefined, setValue: () => undefined },
+    ),
     archive: { exportStudy: nothingHeld, importCar: noCar },
     gateway: { holds: () => false, block: nothingHeld, car: nothingHeld },
     log: { info: record, warn: record, error: record },
