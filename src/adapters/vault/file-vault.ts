@@ -33,11 +33,6 @@ export async function openFileVault({ directory }: VaultOptions): Promise<Vault>
     return key;
   }
 
-  async function installationKey(name: string): Promise<Uint8Array> {
-    const path = join(directory, `${name}.key`);
-    return (await readKey(path)) ?? writeKey(path);
-  }
-
   /** A new one would hide every study's key: each study would get another, and what is sealed could not be opened. */
   async function keyOfNames(): Promise<Uint8Array> {
     const path = join(directory, 'names.key');
@@ -80,7 +75,7 @@ export async function openFileVault({ directory }: VaultOptions): Promise<Vault>
     }
   }
 
-  return { ensure, find, all, installationKey };
+  return { ensure, find, all };
 }
 
 async function readKey(path: string): Promise<Uint8Array | undefined> {
