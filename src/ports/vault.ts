@@ -9,4 +9,6 @@ export interface Vault {
   find(studyInstanceUID: string): Promise<StudyKey | undefined>;
   /** Every key held, in no order: for a rebuild, which knows studies by reference only. */
   all(): AsyncIterable<StudyKey>;
+  /** The key of this installation named `name`, made at first use: for what belongs to no study. */
+  installationKey(name: string): Promise<Uint8Array>;
 }

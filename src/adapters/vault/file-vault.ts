@@ -33,6 +33,11 @@ export async function openFileVault({ directory }: VaultOptions): Promise<Vault>
     return key;
   }
 
+  async function installationKey(name: string): Promise<Uint8Array> {
+    const path = join(directory, `${name}.key`);
+    return (await readKey(path)) ?? writeKey(path);
+  }
+
   /** A new one would hide every study's key: each study would get another, and what is sealed could not be opened. */
   async function keyOfNames(): Promise<Uint8Array> {
     const path = join(directory, 'names.key');
@@ -75,7 +80,7 @@ export async function openFileVault({ directory }: VaultOptions): Promise<Vault>
     }
   }
 
-  return { ensure, find, all };
+  return { ensure, find, all, installationKey };
 }
 
 async function readKey(path: string): Promise<Uint8Array | undefined> {
