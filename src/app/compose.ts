@@ -38,6 +38,7 @@ import type { Hex, Ledger } from '../ports/ledger.ts';
 import type { Swarm } from '../ports/swarm.ts';
 import { type Config, copiesOf, kuboApis } from './config.ts';
 import { dimseOptions } from './dimse-options.ts';
+import { ownProfile } from './profile.ts';
 import { incomingDirectory, studyArchive } from './study-archive.ts';
 
 /** A pack is at least a leaf. */
@@ -83,14 +84,15 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   const release = lockDirectory(dataDir);
   undo.push(release);
   await forgetReceived(incomingDirectory(dataDir));
-  const ledger = openLedger(ledgerOptions(config), log);
+  const vault = await openFileVault({ directory: join(dataDir, 'vault') });
+  const profile = await ownProfile(vault, config);
+  const ledger = openLedger({ ...ledgerOptions(config), profile: async () => profile }, log);
   undo.push(() => ledger.close());
   const swarm = openSwarm(swarmOptions(config, log));
   undo.push(() => swarm.close());
   const packs = await openPackStore({ ...blockOptions(config), log });
   undo.push(() => packs.close());
   const { blocks, counts: mended } = mendFromSwarm(packs, swarm, log);
-  const vault = await openFileVault({ directory: join(dataDir, 'vault') });
   const index = openIndex({ dataDir, log, keys: config.DAGPACS_QIDO_INDEX });
   undo.push(() => index.close());
   const caughtUp = await catchUp({ blocks, vault, index, log });

@@ -147,6 +147,7 @@ function describeOptions({ id, tag, path, params }: Pick<Operation, 'id' | 'tag'
       204: { description: 'To the question of a browser whether a page may (CORS)' },
       400: problemReference(400),
       406: problemReference(406),
+      415: problemReference(415),
       default: problemReference(500),
     },
   };
