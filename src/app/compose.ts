@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { forgetReceived } from '../adapters/blocks/car-file.ts';
 import { lockDirectory } from '../adapters/blocks/lock.ts';
 import { blockStoreDefaults } from '../adapters/blocks/options.ts';
 import { openPackStore } from '../adapters/blocks/pack-store.ts';
@@ -20,6 +21,7 @@ import { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { createIngest } from '../flows/ingest/ingest.ts';
 import { mendFromSwarm } from '../flows/objects/mending.ts';
 import { createCustodyView } from '../flows/serve/custody-view.ts';
+import { createFileSet } from '../flows/serve/file-set.ts';
 import { createGateway } from '../flows/serve/gateway.ts';
 import { createRender } from '../flows/serve/render.ts';
 import { createServe } from '../flows/serve/serve.ts';
@@ -35,6 +37,8 @@ import type { Hex, Ledger } from '../ports/ledger.ts';
 import type { Swarm } from '../ports/swarm.ts';
 import { type Config, copiesOf, kuboApis } from './config.ts';
 import { dimseOptions } from './dimse-options.ts';
+import { ownProfile } from './profile.ts';
+import { incomingDirectory, studyArchive } from './study-archive.ts';
 
 /** A pack is at least a leaf. */
 const MIN_PACK_BYTES = 1 << 20;
@@ -76,14 +80,16 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   const dataDir = config.DAGPACS_DATA_DIR;
   const release = lockDirectory(dataDir);
   undo.push(release);
-  const ledger = openLedger(ledgerOptions(config), log);
+  await forgetReceived(incomingDirectory(dataDir));
+  const vault = await openFileVault({ directory: join(dataDir, 'vault') });
+  const profile = await ownProfile(vault, config);
+  const ledger = openLedger({ ...ledgerOptions(config), profile: async () => profile }, log);
   undo.push(() => ledger.close());
   const swarm = openSwarm(swarmOptions(config, log));
   undo.push(() => swarm.close());
   const packs = await openPackStore({ ...blockOptions(config), log });
   undo.push(() => packs.close());
   const { blocks, counts: mended } = mendFromSwarm(packs, swarm, log);
-  const vault = await openFileVault({ directory: join(dataDir, 'vault') });
   const index = openIndex({ dataDir, log, keys: config.DAGPACS_QIDO_INDEX });
   undo.push(() => index.close());
   const caughtUp = await catchUp({ blocks, vault, index, log });
@@ -129,6 +135,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   undo.push(() => codecs.close());
   const transcode = createTranscode({ source: serve, codecs });
   const render = createRender({ serve, source: serve, codecs });
+  const fileSet = createFileSet({ serve, source: serve });
   const custody = createCustodyView(
     { outboxMax: config.DAGPACS_OUTBOX_MAX, copies: copiesOf(config) },
     {
@@ -158,8 +165,10 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       serve,
       transcode,
       render,
+      fileSet,
       index,
       custody,
+      archive: studyArchive(dataDir, { blocks, index, vault, commits, onStored: () => outbox.notify() }),
       gateway: createGateway({ blocks }),
       transfer,
       echo,
@@ -193,6 +202,7 @@ function httpOptions(config: Config): HttpOptions {
       .filter((origin) => origin !== ''),
     gateway: config.DAGPACS_GATEWAY,
     maxResults: config.DAGPACS_QIDO_MAX,
+    storeMaxBytes: config.DAGPACS_STOW_MAX_BYTES,
     ...(config.DAGPACS_PUBLIC_URL === '' ? {} : { publicUrl: config.DAGPACS_PUBLIC_URL.replace(/\/+$/, '') }),
   };
 }

@@ -15,6 +15,7 @@ import { untilConnected } from './chain-command.ts';
 import { blockOptions, ledgerOptions } from './compose.ts';
 import { type Config, copiesOf, kuboApis, readConfig } from './config.ts';
 import { NO, saying, UsageError } from './outcome.ts';
+import { progressBar } from './progress-bar.ts';
 
 const USAGE = `Usage: dagpacs rebuild [--car DIRECTORY]
 
@@ -88,7 +89,8 @@ async function run(config: Config, car: string | undefined, undo: (() => unknown
     ledger,
     log,
     gap: tellGap,
-    progress: bar.show,
+    progress: ({ batches, ofBatches, instances }: Progress) =>
+      bar.show(batches, ofBatches, `${batches}/${ofBatches} batches, ${instances} versions`),
   });
   bar.end();
   const seconds = (performance.now() - began) / 1000;
@@ -104,17 +106,4 @@ async function run(config: Config, car: string | undefined, undo: (() => unknown
 function tellGap({ batch, cid, reference, reason }: Gap): void {
   const where = batch === undefined ? '' : ` batch ${batch}`;
   process.stdout.write(`gap:${where} ${cid}${reference === undefined ? '' : ` of study ${reference}`}: ${reason}\n`);
-}
-
-/** A line that is written over, where there is somebody to see it. */
-function progressBar(): { show(done: Progress): void; end(): void } {
-  if (!process.stderr.isTTY) return { show: () => undefined, end: () => undefined };
-  return {
-    show({ batches, ofBatches, instances }) {
-      const width = Math.floor((30 * batches) / Math.max(1, ofBatches));
-      const bar = `${'#'.repeat(width)}${'.'.repeat(30 - width)}`;
-      process.stderr.write(`\r[${bar}] ${batches}/${ofBatches} batches, ${instances} versions`);
-    },
-    end: () => void process.stderr.write('\n'),
-  };
 }

@@ -4,10 +4,13 @@ import { startBridge } from './lifecycle.ts';
 
 const COULD_NOT = 2;
 
-/** Runs a bridge until SIGTERM, SIGINT or SIGHUP. @returns the exit code: 0 stopped as asked, 2 could not start */
+/**
+ * Runs a bridge until SIGTERM, SIGINT or SIGHUP. Further ones change nothing, for a Ctrl-C comes twice under npm: from the
+ * terminal, and passed on by npm. @returns the exit code: 0 stopped as asked, 2 could not start
+ */
 export async function serveCommand(): Promise<number> {
   const asked = new Promise<void>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => resolve());
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => resolve());
   });
   try {
     const running = await startBridge(readConfig());

@@ -35,6 +35,14 @@ export function encodeDataset(dataset: DicomJson, encoding: Encoding, wanted = '
   throw new TypeError('UTF-8 has every character');
 }
 
+/** What a BulkDataURI stands for: the value's bytes, little-endian. */
+export type BulkResolver = (uri: string) => Uint8Array;
+
+/** The bytes of some of a data set's elements in explicit VR little-endian, their text in UTF-8. */
+export function encodeElements(elements: DicomJson, bulk: BulkResolver): Buffer {
+  return new DatasetWriter({ implicit: false, bigEndian: false }, UTF_8, bulk).write(elements);
+}
+
 /** Where data sets are written before they are copied out; one at a time, since nothing here waits. */
 let scratch = Buffer.allocUnsafeSlow(64 * 1024);
 const KEPT_SCRATCH = 1 << 20;
@@ -43,23 +51,26 @@ const ASCII = /^[\0-\x7f]*$/;
 class DatasetWriter {
   readonly #encoding: Encoding;
   readonly #charset: CharacterEncoder;
+  readonly #bulk: BulkResolver | undefined;
   #at = 0;
 
-  constructor(encoding: Encoding, charset: CharacterEncoder) {
+  constructor(encoding: Encoding, charset: CharacterEncoder, bulk?: BulkResolver) {
     this.#encoding = encoding;
     this.#charset = charset;
+    this.#bulk = bulk;
   }
 
   write(dataset: DicomJson): Buffer {
     this.#dataset(dataset);
-    const bytes = Buffer.from(scratch.subarray(0, this.#at));
-    if (scratch.length > KEPT_SCRATCH) scratch = Buffer.allocUnsafeSlow(64 * 1024);
+    const bytes = scratch.subarray(0, this.#at);
+    if (scratch.length <= KEPT_SCRATCH) return Buffer.from(bytes);
+    scratch = Buffer.allocUnsafeSlow(64 * 1024);
     return bytes;
   }
 
   #reserve(count: number): void {
     if (this.#at + count <= scratch.length) return;
-    const larger = Buffer.allocUnsafeSlow(2 * (this.#at + count));
+    const larger = Buffer.allocUnsafeSlow(Math.max(2 * scratch.length, this.#at + count));
     scratch.copy(larger, 0, 0, this.#at);
     scratch = larger;
   }
@@ -137,8 +148,10 @@ class DatasetWriter {
     if (odd) scratch[this.#at++] = padding;
   }
 
-  #value(tag: string, vr: ValueRepresentation, { Value = [], InlineBinary }: DicomElement): void {
-    if (vr.kind === 'bytes') {
+  #value(tag: string, vr: ValueRepresentation, { Value = [], InlineBinary, BulkDataURI }: DicomElement): void {
+    if (BulkDataURI !== undefined && this.#bulk) {
+      this.#bytes(tag, vr, this.#bulk(BulkDataURI), vr.unit > 1 || vr.kind === 'bytes' ? 0 : 0x20);
+    } else if (vr.kind === 'bytes') {
       const bytes = Buffer.from(InlineBinary ?? '', 'base64');
       this.#bytes(tag, vr, this.#encoding.bigEndian ? swapped(bytes, vr.unit) : bytes, 0);
     } else if (Value.length === 0) this.#head(tag, vr, 0);

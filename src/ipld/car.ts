@@ -1,4 +1,5 @@
-import { encode } from '@ipld/dag-cbor';
+import { decode, encode } from '@ipld/dag-cbor';
+import { CID } from 'multiformats/cid';
 import { DagpacsError } from '../kernel/errors.ts';
 import { type Cid, cidFromDigest, DAG_CBOR, DAG_PB, RAW } from './cid.ts';
 
@@ -31,6 +32,29 @@ export function carHeaderOf(roots: readonly Cid[]): Buffer {
   const length = Buffer.allocUnsafe(varintSize(header.length));
   writeVarint(length, header.length);
   return Buffer.concat([length, header]);
+}
+
+/**
+ * Reads the header at the start of a CARv1 file; `buffer` must hold it whole.
+ * @throws DagpacsError `block-damaged`
+ */
+export function parseCarHeader(buffer: Uint8Array): { roots: Cid[]; end: number } {
+  let length = 0;
+  let start = 0;
+  for (let byte = 0x80; byte >= 0x80; start += 1) {
+    byte = buffer[start] ?? 0;
+    length += (byte & 0x7f) * 0x80 ** start;
+    if (start > 3) throw damaged('no header');
+  }
+  const end = start + length;
+  try {
+    const header = decode<{ version?: unknown; roots?: unknown }>(buffer.subarray(start, end));
+    const { version, roots } = header;
+    if (version === 1 && Array.isArray(roots) && roots.every((root) => root instanceof CID)) return { roots, end };
+  } catch (cause) {
+    throw new DagpacsError('block-damaged', 'no CAR file: its header cannot be read', { rule: 'CARv1' }, { cause });
+  }
+  throw new DagpacsError('block-damaged', 'no CAR file of version 1', { rule: 'CARv1' });
 }
 
 /** What stands before a block of `length` bytes: the section's length and the CID. */

@@ -62,6 +62,12 @@ export class Shape {
     return value;
   }
 
+  takeLinkOrNull(name: string): Cid | null {
+    const value = this.take(name);
+    if (value !== null && !isLink(value)) throw this.damaged(`${name} is neither a link nor null`);
+    return value;
+  }
+
   list(name: string): unknown[] {
     const value = this.take(name);
     if (!Array.isArray(value)) throw this.damaged(`${name} is not a list`);

@@ -46,10 +46,10 @@ export interface BlockStore {
   mend(cid: Cid): Promise<Uint8Array>;
   /**
    * Puts bytes, which the caller has checked, where the block is damaged, or to the end of the log where it is missing. Like
-   * {@link append} it is durable after the next {@link commit}.
+   * {@link append} it is durable after the next {@link commit}. `only`: the swarm may not have it, so that it is not dropped.
    * @throws DagpacsError `storage-failed`
    */
-  restore(cid: Cid, bytes: Uint8Array): Promise<void>;
+  restore(cid: Cid, bytes: Uint8Array, only?: 'only'): Promise<void>;
   /** The packs that are closed, oldest first. */
   closedPacks(): Promise<ClosedPack[]>;
   /** The blocks of a pack, in order, without their bytes. */

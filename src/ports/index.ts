@@ -85,6 +85,16 @@ export interface Custody {
   leafIndex?: number;
 }
 
+/** A version as {@link Index.scan} lists it. */
+export interface Scanned {
+  /** Its number among all versions. */
+  number: number;
+  node: Cid;
+  object: Cid;
+  /** The nodes that have confirmed its batch, by identity. */
+  confirmedBy: string[];
+}
+
 export interface Pending {
   versions: Version[];
   /** ISO 8601 time at which the oldest was received. */
@@ -163,6 +173,10 @@ export interface Index {
   confirmingNodes(): string[];
   /** Judges all batches by another number of copies than before. */
   setCopies(copies: number): void;
+  /** Of instance nodes, those of versions that are held. */
+  knownNodes(nodes: readonly Cid[]): Cid[];
+  /** Versions in the order in which they came, from the one after number `after` (0: the first). */
+  scan(after: number, limit: number): Scanned[];
   /** Of instance nodes, those whose batch is replicated, with their sealed objects. */
   replicatedObjects(nodes: readonly Cid[]): { node: Cid; object: Cid }[];
 

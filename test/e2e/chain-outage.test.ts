@@ -10,7 +10,7 @@ import { tempFolder } from '../fixtures/temp.ts';
 
 interface Status {
   chain: { state: string; reason?: string };
-  outbox: { problem: string | null };
+  outbox: { problem: string | null; waiting: number };
 }
 
 let stored = 0;
@@ -63,10 +63,21 @@ test('whatever the node does, instances are taken, the state is told, and anchor
     const { chain: told } = await untilState(bridge, state);
     t.ok(told.reason, `${fault}: ${told.reason}`);
     await storeOne(bridge);
+    if (state === 'unreachable') {
+      const { outbox } = (await custodyStatus(bridge.url)) as Status;
+      t.equal(outbox.waiting, 2, 'how many wait is told, in a batch or not');
+    }
     node.fault('none');
     await untilStage(bridge.url, [waits, sop(stored)], 'anchored');
     await untilState(bridge, 'connected');
   }
+
+  node.fault('hung');
+  await storeOne(bridge);
+  t.match(await bridge.stop(), { code: 0 }, 'a stop does not wait for a node that hangs');
+  node.fault('none');
+  bridge = await startBridge({ dataDir, env });
+  await untilStage(bridge.url, [sop(stored)], 'anchored');
 
   // A node that was created anew, at the same address, with a chain of its own.
   const before = await allBatches(bridge.url);

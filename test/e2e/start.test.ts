@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { test } from 'tap';
-import { isAlive, spawnBridge, startBridge } from '../fixtures/bridge.ts';
+import { type Test, test } from 'tap';
+import { type Bridge, isAlive, spawnBridge, startBridge } from '../fixtures/bridge.ts';
 import { custodyOf, untilStage } from '../fixtures/custody.ts';
 import { makeSlice, uid } from '../fixtures/dicom.ts';
 import { listeners, processTree } from '../fixtures/processes.ts';
@@ -85,9 +85,9 @@ test('a second start takes up where the first was', { skip: skipProc }, async (t
   t.not(next?.versions[0]?.anchor?.batch, before?.versions[0]?.anchor?.batch, 'in a batch of its own');
 });
 
-test('SIGTERM lets a request that is under way end', async (t) => {
-  const bridge = await startBridge({ dataDir: await tempFolder(t) });
-  t.teardown(() => bridge.stop());
+/** Ends a bridge while it takes an instance in. */
+async function endsWell(t: Test, bridge: Bridge, end: () => void): Promise<void> {
+  const pids = processTree(bridge.pid);
   const { contentType, body } = multipartOf([makeSlice({ ...small, study: 'drain' })]);
   const outgoing = request(`${bridge.dicomWeb}/studies`, {
     method: 'POST',
@@ -96,13 +96,33 @@ test('SIGTERM lets a request that is under way end', async (t) => {
   const answered = once(outgoing, 'response');
   outgoing.write(body.subarray(0, body.length / 2));
   await sleep(300);
-  const stopped = bridge.stop();
+  end();
   await sleep(300);
   outgoing.end(body.subarray(body.length / 2));
   const [response] = await answered;
   response.resume();
   t.equal(response.statusCode, 200);
-  t.equal((await stopped).code, 0);
+  await bridge.exited;
+  t.strictSame(await untilGone(pids), [], 'no process is left');
+}
+
+test('SIGTERM lets a request that is under way end', { skip: skipProc }, async (t) => {
+  const bridge = await startBridge({ dataDir: await tempFolder(t) });
+  t.teardown(() => bridge.stop());
+  await endsWell(t, bridge, () => process.kill(bridge.pid, 'SIGTERM'));
+  t.equal((await bridge.exited).code, 0);
+});
+
+test('so does SIGTERM to npm alone, as a supervisor sends it', { skip: skipProc }, async (t) => {
+  const bridge = await startBridge({ dataDir: await tempFolder(t), command: ['npm', 'start'] });
+  t.teardown(() => bridge.stop());
+  await endsWell(t, bridge, () => process.kill(bridge.pid, 'SIGTERM'));
+});
+
+test('so does Ctrl-C, which npm passes on once more', { skip: skipProc }, async (t) => {
+  const bridge = await startBridge({ dataDir: await tempFolder(t), command: ['npm', 'start'] });
+  t.teardown(() => bridge.stop());
+  await endsWell(t, bridge, () => bridge.signalGroup('SIGINT'));
 });
 
 test('two bridges on one data directory', async (t) => {

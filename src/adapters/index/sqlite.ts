@@ -10,6 +10,7 @@ import { COLUMN_KEYS } from './keys.ts';
 import { type IndexOptions, indexDefaults } from './options.ts';
 import { runQuery } from './query.ts';
 import { WriteQueue } from './queue.ts';
+import { scanReads } from './scan.ts';
 import { readState, StateRow } from './state.ts';
 import { versionReads } from './versions.ts';
 
@@ -48,6 +49,7 @@ export function openIndex(options: IndexOptions): Index {
   return {
     ...versionReads(reader),
     ...batchReads(reader),
+    ...scanReads(reader),
     ...confirmationReads(reader),
 
     cursor() {

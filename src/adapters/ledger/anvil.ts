@@ -23,10 +23,17 @@ export interface Anvil {
   stop(): Promise<void>;
 }
 
-type AnvilOptions = Pick<LedgerOptions, 'directory' | 'anvil' | 'callTimeoutMs' | 'stateIntervalMs'>;
+type AnvilOptions = Pick<
+  LedgerOptions,
+  'directory' | 'anvil' | 'callTimeoutMs' | 'statusTimeoutMs' | 'stateIntervalMs'
+>;
 
 /** Part of the time that writing the state may take, since each time it writes the whole chain. */
 const SAVING_SHARE = 1 / 20;
+
+/** What others end a process with, out of memory included; what it does to itself is another signal. */
+const KILLED: ReadonlySet<NodeJS.Signals> = new Set(['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP']);
+const LAST_MOMENT_MS = 1000;
 
 /**
  * Starts anvil on a free loopback port with the state that was saved last. Anvil itself rewrites its state file in place
@@ -38,7 +45,8 @@ export async function startAnvil(options: AnvilOptions, log: Log): Promise<Anvil
   const path = join(options.directory, 'state.gz');
   const { child, url } = await spawnAnvil(options, log);
   const call = <T>(method: string, params: unknown[]) => callAnvil<T>(url, method, params, options.callTimeoutMs);
-  const head = async () => Number(await call<string>('eth_blockNumber', []));
+  const head = async (timeoutMs = options.callTimeoutMs) =>
+    Number(await callAnvil<string>(url, 'eth_blockNumber', [], timeoutMs));
   let durable = 0;
   let changed = false;
   let saving: Promise<void> = Promise.resolve();
@@ -86,14 +94,20 @@ export async function startAnvil(options: AnvilOptions, log: Log): Promise<Anvil
   const stop = async () => {
     const alive = !stopping.signal.aborted;
     stopping.abort();
-    if (alive) await save().catch((error: Error) => log.warn('chain-state-not-saved', { reason: error.message }));
+    try {
+      // One that hangs is not asked for its state: a stop has no time for that.
+      if (alive && changed) await head(options.statusTimeoutMs).then(save);
+    } catch (error) {
+      log.warn('chain-state-not-saved', { reason: (error as Error).message });
+    }
     await child.stop();
+    await saving;
   };
 
   child.exited.then(() => stopping.abort());
   try {
     const state = await readIfThere(path);
-    if (state && !(await loadState(url, state, options.callTimeoutMs))) {
+    if (state && !(await loadState(url, state, options.callTimeoutMs, child))) {
       await child.stop();
       await rename(path, `${path}.damaged-${Date.now()}`);
       log.error('chain-state-damaged', { file: path });
@@ -119,6 +133,8 @@ async function spawnAnvil(options: AnvilOptions, log: Log): Promise<{ child: Chi
     // Nothing of ours: anvil takes settings from the environment too.
     env: {},
     name: 'anvil',
+    // What it has to lose is on our disk by then.
+    stopTimeoutMs: options.statusTimeoutMs,
     onLine: (line, stream) => {
       const address = /^Listening on (\S+)/.exec(line)?.[1];
       if (address) listening.resolve(`http://${address}`);
@@ -143,14 +159,22 @@ async function spawnAnvil(options: AnvilOptions, log: Log): Promise<{ child: Chi
   }
 }
 
-/** Gives anvil a saved state; false where it refuses it or breaks the connection over it, which is not being slow. */
-async function loadState(url: string, state: Buffer, timeoutMs: number): Promise<boolean> {
+/**
+ * Gives anvil a saved state; false where it refuses it or breaks the connection over it, which is not being slow, and not
+ * being killed by somebody.
+ * @throws DagpacsError `chain-unavailable`
+ */
+async function loadState(url: string, state: Buffer, timeoutMs: number, child: Child): Promise<boolean> {
   try {
     // A second for each megabyte beside the usual: one that hangs is soon replaced by another, and a stop waits no longer.
     await callAnvil(url, 'anvil_loadState', [`0x${state.toString('hex')}`], timeoutMs + Math.ceil(state.length / 1000));
     return true;
   } catch (error) {
-    if ((error as Error).cause instanceof DOMException) throw error;
+    const { cause } = error as Error;
+    if (cause instanceof DOMException) throw error;
+    // A connection breaks a moment before its process is known to be gone.
+    const exit = cause === undefined ? undefined : await Promise.race([child.exited, delay(LAST_MOMENT_MS)]);
+    if (exit?.signal && KILLED.has(exit.signal)) throw error;
     return false;
   }
 }

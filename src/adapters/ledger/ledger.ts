@@ -29,7 +29,12 @@ export function openLedger(options: LedgerOptions, log: Log): Ledger & { readonl
       chain = await Chain.connect(options.rpc ?? (anvil as Anvil).url, anvil, options, log, closing.signal);
       log.info('chain-connected', { chainId: chain.chainId, contract: chain.contract });
       const ended = anvil?.exited ?? new Promise(() => undefined);
-      await Promise.race([aborted(closing.signal), ended, watch(chain, options.identityCheckMs, here.signal)]);
+      const patience = anvil ? options.hungAfterMs : Number.POSITIVE_INFINITY;
+      await Promise.race([
+        aborted(closing.signal),
+        ended,
+        watch(chain, options.identityCheckMs, patience, here.signal),
+      ]);
       if (!closing.signal.aborted) throw new DagpacsError('chain-unavailable', 'anvil has ended');
     } finally {
       here.abort();
@@ -84,14 +89,21 @@ export function openLedger(options: LedgerOptions, log: Log): Ledger & { readonl
   };
 }
 
-/** Rejects when the node turns out to be on another chain; that it cannot be asked says nothing. */
-async function watch(chain: Chain, pause: number, signal: AbortSignal): Promise<void> {
+/**
+ * Rejects when the node turns out to be on another chain, and when it has not answered for `patience` milliseconds: a child
+ * that hangs is replaced. That an outside node cannot be asked says nothing.
+ */
+async function watch(chain: Chain, pause: number, patience: number, signal: AbortSignal): Promise<void> {
+  let answered = performance.now();
   while (!signal.aborted) {
     await delay(pause, undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) return;
     try {
-      if (!signal.aborted) await chain.identify();
+      await chain.identify();
+      answered = performance.now();
     } catch (error) {
       if (isDagpacsError(error, 'chain-mismatch')) throw error;
+      if (performance.now() - answered > patience) throw new DagpacsError('chain-unavailable', 'anvil hangs');
     }
   }
 }

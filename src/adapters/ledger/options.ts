@@ -1,4 +1,5 @@
 import type { Hex } from '../../ports/ledger.ts';
+import type { Profile } from './profile.ts';
 
 /** How the chain is reached. Times are in milliseconds. */
 export interface LedgerOptions {
@@ -14,8 +15,8 @@ export interface LedgerOptions {
   passphraseFile?: string;
   /** Address of an AnchorLog that is there already. Unset: the one deployed at first start. */
   contract?: Hex;
-  /** Addresses in lower case that may anchor beside our own, for the deployment. */
-  members?: readonly Hex[];
+  /** Our profile as the first member of the consortium that is founded where there is no AnchorLog. */
+  profile?: () => Promise<Profile>;
   /**
    * Blocks after which a block is final on an outside chain. Unset: what the node calls `finalized`, and 64 on a chain
    * without such a thing.
@@ -29,6 +30,8 @@ export interface LedgerOptions {
   statusTimeoutMs: number;
   /** Between two looks at whether the node is still on the chain with our contract. */
   identityCheckMs: number;
+  /** Without an answer, until the child anvil is taken to hang and is replaced. */
+  hungAfterMs: number;
   /** From a block of the child anvil's to its state on disk, at least: what a crash can take back. */
   stateIntervalMs: number;
   /** Between attempts to connect: the first, and the most it doubles up to. */
@@ -40,6 +43,7 @@ export const ledgerDefaults = {
   callTimeoutMs: 10_000,
   statusTimeoutMs: 3000,
   identityCheckMs: 5000,
+  hungAfterMs: 30_000,
   stateIntervalMs: 500,
   retryMinMs: 250,
   retryMaxMs: 30_000,

@@ -1,14 +1,25 @@
 import type { Ingest } from '../../flows/ingest/received.ts';
 import type { CustodyView } from '../../flows/serve/custody.ts';
+import type { MakeFileSet } from '../../flows/serve/file-set.ts';
 import type { Gateway } from '../../flows/serve/gateway.ts';
 import type { Render } from '../../flows/serve/rendered.ts';
 import type { Serve } from '../../flows/serve/served.ts';
 import type { Transcode } from '../../flows/serve/transcoded.ts';
 import type { Echo, Transfer } from '../../flows/serve/transfer.ts';
+import type { StudyCar } from '../../flows/upkeep/car-export.ts';
+import type { CarImport } from '../../flows/upkeep/car-import.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Index } from '../../ports/index.ts';
 import type { HttpOptions } from './options.ts';
 import type { BaseUrl } from './plugins/base-url.ts';
+
+/** Studies as CAR files. */
+export interface StudyArchive {
+  /** @throws DagpacsError `not-found` */
+  exportStudy(studyInstanceUID: string): Promise<StudyCar>;
+  /** @throws DagpacsError `invalid-parameter` before the first report, for what is no CAR of a study */
+  importCar(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<CarImport, void>;
+}
 
 /** What the HTTP API stands on. */
 export interface HttpModules {
@@ -16,9 +27,11 @@ export interface HttpModules {
   serve: Serve;
   transcode: Transcode;
   render: Render;
+  fileSet: MakeFileSet;
   index: Pick<Index, 'query'>;
   custody: CustodyView;
   gateway: Gateway;
+  archive: StudyArchive;
   transfer: Transfer;
   echo: Echo;
   log: Log;

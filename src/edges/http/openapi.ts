@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { exampleOf, type JsonSchema } from './openapi-example.ts';
 import { problemContent, problemReference, problemResponses, problemStatuses } from './openapi-problems.ts';
+import * as archive from './schemas/archive.ts';
 import { CAPABILITIES_TYPES, DICOM_WEB } from './schemas/capabilities.ts';
 import * as custody from './schemas/custody.ts';
 import * as dicomWeb from './schemas/dicom-web.ts';
@@ -19,6 +20,7 @@ export const operations: readonly Operation[] = [
   wadoUri,
   transfer,
   custody,
+  archive,
   gateway,
   service,
   docs,
@@ -143,6 +145,7 @@ function describeOptions({ id, tag, path, params }: Pick<Operation, 'id' | 'tag'
       204: { description: 'To the question of a browser whether a page may (CORS)' },
       400: problemReference(400),
       406: problemReference(406),
+      415: problemReference(415),
       default: problemReference(500),
     },
   };

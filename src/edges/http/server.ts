@@ -8,6 +8,7 @@ import type { HttpOptions } from './options.ts';
 import { createBaseUrl } from './plugins/base-url.ts';
 import { addBrowserAccess } from './plugins/browser-access.ts';
 import { drain } from './plugins/request-body.ts';
+import { addArchiveRoutes } from './routes/archive.ts';
 import { addCapabilityRoutes } from './routes/capabilities.ts';
 import { addCustodyRoutes } from './routes/custody.ts';
 import { addDocsRoutes } from './routes/docs.ts';
@@ -126,6 +127,7 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   addRenderRoutes(app, context);
   addWadoUriRoute(app, context);
   addCustodyRoutes(app, context);
+  addArchiveRoutes(app, context);
   addGatewayRoutes(app, context);
   addTransferRoutes(app, context);
   await app.register((scope) => addStoreRoutes(scope, context));

@@ -35,11 +35,13 @@ export function createCustodyView(
     async status() {
       const { studies, series, instances, versions, ...stages } = index.counts();
       const [chain, swarmStatus] = await Promise.all([ledger.status(), swarm.status()]);
+      const { unanchored, unreplicated } = index.waiting();
       return {
         counts: { studies, series, instances, versions },
         stages,
         outbox: {
           pending: index.pendingCount(),
+          waiting: unanchored,
           limit: outboxMax,
           oldest: index.pending(1).oldest ?? null,
           problem: problem() ?? null,
@@ -48,7 +50,7 @@ export function createCustodyView(
         swarm: {
           ...swarmStatus,
           copies,
-          waiting: index.waiting().unreplicated,
+          waiting: unreplicated,
           problem: modules.replicationProblem() ?? null,
           reads: { ...modules.mended() },
         },

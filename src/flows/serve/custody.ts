@@ -15,8 +15,11 @@ export interface CustodyStatus {
   counts: { studies: number; series: number; instances: number; versions: number };
   /** Versions per furthest stage. */
   stages: Record<Stage, number>;
-  /** Versions that are in no batch yet, the limit at which new ones are pushed back, and why anchoring does not go on. */
-  outbox: { pending: number; limit: number; oldest: string | null; problem: string | null };
+  /**
+   * Versions that are in no batch yet, those that are not anchored, the limit of these at which new ones are pushed back, and
+   * why anchoring does not go on.
+   */
+  outbox: { pending: number; waiting: number; limit: number; oldest: string | null; problem: string | null };
   chain: LedgerStatus;
   swarm: SwarmStatus & {
     /** Nodes that must hold an instance pinned for it to be replicated. */

@@ -1,11 +1,12 @@
 import { carHeader, carHeaderOf, sectionHead } from '../../ipld/car.ts';
-import { type Cid, DAG_CBOR, DAG_PB, matchesCid, parseCid } from '../../ipld/cid.ts';
+import { type Cid, DAG_CBOR, DAG_PB, parseCid } from '../../ipld/cid.ts';
 import { readLinks } from '../../ipld/leaves.ts';
 import { followPath } from '../../ipld/links.ts';
 import { nodeType } from '../../ipld/nodes.ts';
 import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
 import type { Block, BlockStore } from '../../ports/blocks.ts';
 import { once, walkDag, walkFile } from '../objects/dag.ts';
+import { wholeBlock } from '../objects/whole-block.ts';
 
 /** What of the DAG at the end of a path is asked for (https://specs.ipfs.tech/http-gateways/trustless-gateway/). */
 export interface CarSelection {
@@ -43,8 +44,7 @@ const PROBE = 'bafkqaaa';
 /** The trustless gateway over the block store. */
 export function createGateway({ blocks }: { blocks: BlockStore }): Gateway {
   async function get(cid: Cid): Promise<Uint8Array> {
-    const bytes = await blocks.read(cid);
-    if (!matchesCid(cid, bytes)) throw new DagpacsError('block-damaged', 'a block is damaged in the local store');
+    const bytes = await wholeBlock(cid, blocks);
     // Raw leaves and file nodes are ciphertext and its tree. Structured data are given out where they are known to be ours.
     if (cid.code === DAG_CBOR && nodeType(bytes) === undefined) {
       throw new DagpacsError('withheld', 'only sealed objects, instance nodes and records are given out');
@@ -52,9 +52,10 @@ export function createGateway({ blocks }: { blocks: BlockStore }): Gateway {
     return bytes;
   }
 
-  /** A block without which there is no answer at all. */
-  async function getRoot(cid: Cid): Promise<Uint8Array> {
+  /** A block without which there is no answer at all. Nobody makes us look for what we do not know. */
+  async function getRoot(cid: Cid, isLinked = false): Promise<Uint8Array> {
     try {
+      if (!isLinked && !blocks.has(cid)) throw new DagpacsError('block-missing', 'a block is not in the local store');
       return await get(cid);
     } catch (error) {
       if (!isDagpacsError(error, 'block-missing')) throw error;
@@ -81,7 +82,7 @@ export function createGateway({ blocks }: { blocks: BlockStore }): Gateway {
         if (step.to === 'value') return 'unsupported';
         if (step.to === 'nothing') throw noSuchPath(path, rest);
         above.push(end);
-        end = { cid: step.cid, bytes: await getRoot(step.cid) };
+        end = { cid: step.cid, bytes: await getRoot(step.cid, true) };
         rest = step.rest;
       }
       const selected = select(end, get, selection);

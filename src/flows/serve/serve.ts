@@ -41,6 +41,14 @@ export function createServe(modules: ServeModules): Serve & InstanceSource {
     return version;
   }
 
+  function expect({ studyInstanceUID, seriesInstanceUID, sopInstanceUID }: Scope): void {
+    if (seriesInstanceUID !== undefined && sopInstanceUID !== undefined) {
+      current({ studyInstanceUID, seriesInstanceUID, sopInstanceUID });
+    } else if (index.revision(studyInstanceUID, seriesInstanceUID) === 0) {
+      throw notFound();
+    }
+  }
+
   function streamOf(version: Version): Promise<DataStream> {
     const key = version.node.toString();
     let stream = streams.get(key);
@@ -71,13 +79,13 @@ export function createServe(modules: ServeModules): Serve & InstanceSource {
     },
 
     async metadata(scope, base, encoding) {
-      const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = scope;
-      if (seriesInstanceUID !== undefined && sopInstanceUID !== undefined) {
-        current({ studyInstanceUID, seriesInstanceUID, sopInstanceUID });
-      } else if (index.revision(studyInstanceUID, seriesInstanceUID) === 0) {
-        throw notFound();
-      }
+      expect(scope);
       return encoding === 'gzip' ? bodies.compressed(scope, base) : bodies.text(scope, base);
+    },
+
+    headers(scope, base) {
+      expect(scope);
+      return bodies.documents(scope, base);
     },
 
     async frames(instance, numbers) {

@@ -1,3 +1,4 @@
+import type { DicomJson } from '../../dicom/model.ts';
 import type { InstanceUIDs } from '../../ports/index.ts';
 import type { OpenedInstance } from './stored-image.ts';
 
@@ -41,6 +42,8 @@ export interface Serve {
    * As one gzip body or as chunks of text.
    */
   metadata(scope: Scope, base: string, encoding: 'gzip' | 'identity'): Promise<Uint8Array | Uint8Array[]>;
+  /** The same, each instance by itself, read one after the other. */
+  headers(scope: Scope, base: string): Iterable<DicomJson>;
   /** Frames by 1-based number, in the order asked. `invalid-parameter` where one is out of range. */
   frames(instance: InstanceUIDs, numbers: number[]): Promise<ServedPart[]>;
   /** The value that a BulkDataURI's last part (`7FE00010`, `00400275/1/00091010`) names. */

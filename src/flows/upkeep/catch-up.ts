@@ -46,7 +46,7 @@ export async function catchUp(modules: CatchUpModules): Promise<{ nodes: number;
     const type = nodeType(block.bytes);
     try {
       if (type === INSTANCE_TYPE) {
-        group.push(await additionOf(block, keys, blocks));
+        group.push({ ...(await additionOf(block, keys, blocks)), next: block.next });
         if (group.length >= GROUP) await flush();
       } else if (type === RECORD_TYPE) {
         await flush();
@@ -64,21 +64,23 @@ export async function catchUp(modules: CatchUpModules): Promise<{ nodes: number;
   return done;
 }
 
-async function additionOf(
-  { cid, bytes, next }: Block & { next: Position },
+/** What an instance node says of its instance. @throws DagpacsError `not-found` (no key), `block-missing`, `block-damaged` */
+export async function additionOf(
+  { cid, bytes }: Block,
   keys: KeysByReference,
   blocks: BlockStore,
-): Promise<Addition> {
+): Promise<Omit<Addition, 'next'>> {
   const node = decodeInstanceNode(bytes);
   const entry = await openInstanceEntry(secretsOf(await keys.find(node.study)), node, blocks);
   // A node may be whole whose object is not, where a disk filled up between them: it was never answered with success.
   // What was dropped here because the swarm holds it had been whole before.
   const allHere = !blocks.thinned();
   for await (const block of walkObject(node.object, blocks)) {
-    if (allHere && block.cid.code !== DAG_PB) await blocks.read(block.cid, 0, 0);
+    // What is here is not read, which would cost more than all the rest.
+    if (allHere && block.cid.code !== DAG_PB && !blocks.has(block.cid)) await blocks.read(block.cid, 0, 0);
   }
   const dataset = JSON.parse(zstdDecompressSync(entry.header).toString()) as DicomJson;
-  return { ...entry, dataset, node: cid, object: node.object, wrappedKey: node.key, next };
+  return { ...entry, dataset, node: cid, object: node.object, wrappedKey: node.key };
 }
 
 async function addRecord({ cid, bytes, next }: Block & { next: Position }, index: Index): Promise<void> {
@@ -88,7 +90,7 @@ async function addRecord({ cid, bytes, next }: Block & { next: Position }, index
 }
 
 /** Finds study keys by reference; the vault is read through once, and only where there is something to catch up. */
-class KeysByReference {
+export class KeysByReference {
   readonly #vault: Vault;
   #keys: Map<string, Uint8Array> | undefined;
 
@@ -96,6 +98,7 @@ class KeysByReference {
     this.#vault = vault;
   }
 
+  /** @throws DagpacsError `not-found` */
   async find(reference: Uint8Array): Promise<Uint8Array> {
     if (!this.#keys) {
       this.#keys = new Map();

@@ -61,6 +61,7 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
     serve: memoryServe(stored, sent, options),
     transcode: nothingElse,
     render: nothingToSee,
+    fileSet: async () => [],
     index: {
       query(query) {
         queries.push(query);
@@ -68,6 +69,7 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
       },
     },
     custody: memoryCustody(stored),
+    archive: { exportStudy: nothingHeld, importCar: noCar },
     gateway: { holds: () => false, block: nothingHeld, car: nothingHeld },
     log: { info: record, warn: record, error: record },
     echo: refuse,
@@ -88,6 +90,10 @@ const refuse = async () => {
 const nothingHeld = async () => {
   throw new DagpacsError('not-found', 'There are no blocks');
 };
+// biome-ignore lint/correctness/useYield: it refuses before the first report.
+async function* noCar(): AsyncGenerator<never> {
+  throw new DagpacsError('invalid-parameter', 'That is no CAR');
+}
 const nothingElse: Transcode = {
   instanceSyntaxes: () => [],
   datasetSyntaxes: () => [],
@@ -202,6 +208,8 @@ function memoryServe(stored: Stored[], sent: MemoryBridge['sent'], options: Memo
       const text = Buffer.from(JSON.stringify(texts));
       return encoding === 'gzip' ? gzipSync(text) : [text.subarray(0, 10), text.subarray(10)];
     },
+    headers: (scope, base) =>
+      find(scope).map(({ sopInstanceUID }) => ({ '00081190': { vr: 'UR', Value: [`${base}/${sopInstanceUID}`] } })),
     async frames(uids, numbers) {
       find({ ...uids });
       if (numbers.some((number) => number > 3)) {
@@ -237,7 +245,7 @@ function memoryCustody(stored: Stored[]): CustodyView {
       return {
         counts: { studies: 1, series: 1, instances: stored.length, versions: stored.length },
         stages: { stored: stored.length, replicated: 0, anchored: 0, final: 0 },
-        outbox: { pending: stored.length, limit: 1000, oldest: null, problem: null },
+        outbox: { pending: stored.length, waiting: stored.length, limit: 1000, oldest: null, problem: null },
         chain: { state: 'unreachable', reason: 'no node answers' },
         swarm: {
           state: 'off',

@@ -27,12 +27,13 @@ const statusSchema = z.object({
   stages: z.record(stage, count).describe('versions per furthest stage'),
   outbox: z
     .object({
-      pending: count,
-      limit: count,
-      oldest: time.nullable(),
+      pending: count.describe('versions in no batch yet'),
+      waiting: count.describe('versions that are not anchored, in a batch or not'),
+      limit: count.describe('versions that may wait for their anchor, or their replica, before new ones are refused'),
+      oldest: time.nullable().describe('when the oldest that is in no batch was received'),
       problem: z.string().nullable().describe('why anchoring does not go on'),
     })
-    .describe('versions in no batch yet'),
+    .describe('what waits for its anchor'),
   chain: z.object({
     state: z.enum(['starting', 'connected', 'unreachable', 'mismatch']),
     chainId: z.int().exactOptional(),
