@@ -16,6 +16,7 @@ import { createEcho, createTransfer } from '../edges/dimse/transfers.ts';
 import { type HttpOptions, httpDefaults } from '../edges/http/options.ts';
 import { type HttpListener, startHttp } from '../edges/http/server.ts';
 import { type Outbox, startOutbox } from '../flows/anchor/outbox.ts';
+import { createCommitmentRequests } from '../flows/commitment/requests.ts';
 import { createPushback } from '../flows/ingest/backlog.ts';
 import { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { createIngest } from '../flows/ingest/ingest.ts';
@@ -42,6 +43,8 @@ import { incomingDirectory, studyArchive } from './study-archive.ts';
 
 /** A pack is at least a leaf. */
 const MIN_PACK_BYTES = 1 << 20;
+
+const HOUR_MS = 3_600_000;
 
 /** The parts of a running bridge, for whoever starts and stops it. */
 export interface Bridge {
@@ -167,6 +170,10 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       render,
       fileSet,
       index,
+      commitments: createCommitmentRequests(
+        { commitAfter: config.DAGPACS_COMMIT_AFTER, commitWaitMs: 24 * HOUR_MS, commitKeepMs: 7 * 24 * HOUR_MS },
+        index,
+      ),
       custody,
       archive: studyArchive(dataDir, { blocks, index, vault, commits, onStored: () => outbox.notify() }),
       gateway: createGateway({ blocks }),
