@@ -73,12 +73,12 @@ async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<voi
 }
 
 /** A node that hangs must not hold up the end: what it was being sent goes on after the next start. */
-async function stopOutbox({ outbox, swarm }: Bridge, withinMs: number): Promise<void> {
+async function stopOutbox({ outbox, ledger, swarm }: Bridge, withinMs: number): Promise<void> {
   const stopped = outbox.stop();
   const patience = new AbortController();
   await Promise.race([stopped, sleep(withinMs, undefined, { signal: patience.signal }).catch(() => undefined)]);
   patience.abort();
-  await swarm.close();
+  await Promise.all([swarm.close(), ledger.close()]);
   await stopped;
 }
 

@@ -1,3 +1,4 @@
+import type { CommitmentRequests } from '../../flows/commitment/requests.ts';
 import type { Ingest } from '../../flows/ingest/received.ts';
 import type { CustodyView } from '../../flows/serve/custody.ts';
 import type { MakeFileSet } from '../../flows/serve/file-set.ts';
@@ -30,6 +31,7 @@ export interface HttpModules {
   fileSet: MakeFileSet;
   index: Pick<Index, 'query'>;
   custody: CustodyView;
+  commitments: CommitmentRequests;
   gateway: Gateway;
   archive: StudyArchive;
   transfer: Transfer;

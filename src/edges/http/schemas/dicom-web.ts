@@ -154,7 +154,7 @@ const STORE_TEXT =
   'Failed SOP Sequence (0008,1198) with Failure Reason (0008,1197) and Error Comment (0000,0902); the others are stored.';
 
 const tag = 'DICOMweb' as const;
-const range = { Range: 'one range of bytes, where the answer is a single part (RFC 9110 §14)' };
+export const range = { Range: 'one range of bytes, where the answer is a single part (RFC 9110 §14)' };
 
 function search<Params extends z.ZodObject>(id: string, path: string, summary: string, params: Params) {
   const answers = { 200: found, 204: { description: 'No match, where XML is asked for' } };
@@ -180,7 +180,7 @@ function read<Params extends z.ZodObject>(id: string, path: string, summary: str
     summary,
     params,
     query: negotiation,
-    answers: { 200: answer },
+    answers: { 200: answer, 304: { description: 'As the client has it already (If-None-Match, If-Modified-Since)' } },
   });
 }
 
