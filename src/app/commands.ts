@@ -11,6 +11,7 @@ const USAGE = `Usage: dagpacs COMMAND
   vault      back up the keys, or restore them
   rebuild    make a lost data directory anew from chain, blocks and keys
   car        a study's sealed blocks as one file: out, or in again
+  erase      destroy the keys of studies, and what is held of them
   openapi    print the OpenAPI document
   help       print this
 `;
@@ -36,6 +37,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   vault: async () => (await import('./vault-command.ts')).vaultCommand,
   rebuild: async () => (await import('./rebuild-command.ts')).rebuildCommand,
   car: async () => (await import('./car-command.ts')).carCommand,
+  erase: async () => (await import('./erase-command.ts')).eraseCommand,
   openapi: async () => {
     const { openApiDocument } = await import('../edges/http/openapi.ts');
     return withoutArguments('openapi', () => print(`${JSON.stringify(openApiDocument(), null, 2)}\n`));

@@ -1,7 +1,8 @@
 import type { Cid } from '../../ipld/cid.ts';
 import type { Log } from '../../kernel/log.ts';
-import type { Index } from '../../ports/index.ts';
+import type { Batch, Index } from '../../ports/index.ts';
 import type { SwarmNode } from '../../ports/swarm.ts';
+import { leftOf } from '../objects/unpin.ts';
 
 /** Which identity answered at which of our nodes' addresses last, as a named value of the index. */
 const IDENTITIES = 'swarm-nodes';
@@ -21,7 +22,15 @@ export async function reconcile(
   const pinned = new Set<string>();
   for await (const root of node.pins()) pinned.add(root.toString());
   const confirmed = index.confirmedBy(identity);
-  const lost = confirmed.filter(({ record }) => !pinned.has(record.toString()));
+  const holds = (batch: Batch) => {
+    if (pinned.has(batch.record.toString())) return true;
+    return leftOf(batch, index)?.every((version) => pinned.has(version.node.toString())) ?? false;
+  };
+  const lost = confirmed.filter(({ id, record }) => {
+    if (pinned.has(record.toString())) return false;
+    const batch = index.batch(id);
+    return batch === undefined || !holds(batch);
+  });
   if (lost.length > 0) {
     log.warn('pins-lost', { name: node.name, batches: lost.length });
     index.withdraw(
@@ -32,8 +41,8 @@ export async function reconcile(
   }
   if (pinned.size === 0) return undefined;
   const at = new Date().toISOString();
-  for (const { id, record } of index.unconfirmed(identity, Number.MAX_SAFE_INTEGER)) {
-    if (pinned.has(record.toString())) index.confirm(id, { node: identity, at }, copies);
+  for (const batch of index.unconfirmed(identity, Number.MAX_SAFE_INTEGER)) {
+    if (holds(batch)) index.confirm(batch.id, { node: identity, at }, copies);
   }
   return confirmed.findLast(({ record }) => pinned.has(record.toString()))?.record;
 }

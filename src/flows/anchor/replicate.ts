@@ -4,6 +4,7 @@ import type { Block, BlockStore } from '../../ports/blocks.ts';
 import type { Batch, Index } from '../../ports/index.ts';
 import type { SwarmNode } from '../../ports/swarm.ts';
 import { walkObject } from '../objects/sealed-object.ts';
+import { leftOf, pinLeft } from '../objects/unpin.ts';
 import { blockAsItLies, wholeBlock } from '../objects/whole-block.ts';
 
 export interface ReplicateModules {
@@ -41,7 +42,9 @@ export async function replicate(
     }
   };
   if (!fromPeer) await node.put(careful ? lacking() : blocksOf(batch, modules));
-  await node.pin(batch.record);
+  const left = leftOf(batch, modules.index);
+  if (left) await pinLeft(node, batch, left);
+  else await node.pin(batch.record);
 }
 
 async function* inGroups<T>(source: AsyncIterable<T>, size: number): AsyncIterable<T[]> {

@@ -6,6 +6,7 @@ import type { BlockStore } from '../../ports/blocks.ts';
 import type { Batch, Index } from '../../ports/index.ts';
 import type { Hex } from '../../ports/ledger.ts';
 import type { Swarm, SwarmNode } from '../../ports/swarm.ts';
+import { leftOf, unpinErased } from '../objects/unpin.ts';
 import { reconcile, retire } from './reconcile.ts';
 import { replicate } from './replicate.ts';
 
@@ -73,6 +74,7 @@ export function startReplication({ copies }: { copies: number }, modules: Replic
         sample = await reconcile(node, status.node, copies, modules);
         since = status.since;
       }
+      await unpinErased(node, status.node, index);
       const batch = nextFor(node, status.node);
       if (!batch) return false;
       const careful = failed.has(batch.id);
@@ -84,7 +86,7 @@ export function startReplication({ copies }: { copies: number }, modules: Replic
         failed.delete(batch.id);
         distrust = false;
         postponed.delete(batch.id);
-        sample = batch.record;
+        if (!leftOf(batch, index)) sample = batch.record;
         index.confirm(batch.id, { node: status.node, at: new Date().toISOString() }, copies);
         if (index.batch(batch.id)?.replicatedAt !== undefined) modules.onReplicated();
       } catch (error) {

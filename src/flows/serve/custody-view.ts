@@ -6,6 +6,7 @@ import type { Swarm } from '../../ports/swarm.ts';
 import type { Vault } from '../../ports/vault.ts';
 import { type ChainIdentity, recallChain } from '../objects/chain-identity.ts';
 import type { MendingCounts } from '../objects/mending.ts';
+import { owedUnpins } from '../objects/unpin.ts';
 import type { BatchCustody, CustodyView, Stage, Stages, VersionCustody } from './custody.ts';
 import { createReceipts } from './receipt.ts';
 
@@ -52,6 +53,7 @@ export function createCustodyView(
           copies,
           waiting: unreplicated,
           problem: modules.replicationProblem() ?? null,
+          owed: Object.entries(owedUnpins(index)).map(([node, batches]) => ({ node, batches: batches.length })),
           reads: { ...modules.mended() },
         },
         disk: blocks.usage(),

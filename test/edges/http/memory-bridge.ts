@@ -261,6 +261,7 @@ function memoryCustody(stored: Stored[]): CustodyView {
           copies: 1,
           waiting: 0,
           problem: null,
+          owed: [],
           reads: { fetched: 0, repaired: 0, failed: 0 },
         },
         disk: { packs: 1, blocks: 2, bytes: 3, free: 4 },
