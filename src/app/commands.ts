@@ -10,6 +10,7 @@ const USAGE = `Usage: dagpacs COMMAND
   vault      back up the keys, or restore them
   rebuild    make a lost data directory anew from chain, blocks and keys
   car        a study's sealed blocks as one file: out, or in again
+  scrub      verify every block that is held, and put right what can be
   openapi    print the OpenAPI document
   help       print this
 `;
@@ -34,6 +35,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   vault: async () => (await import('./vault-command.ts')).vaultCommand,
   rebuild: async () => (await import('./rebuild-command.ts')).rebuildCommand,
   car: async () => (await import('./car-command.ts')).carCommand,
+  scrub: async () => (await import('./scrub-command.ts')).scrubCommand,
   openapi: async () => {
     const { openApiDocument } = await import('../edges/http/openapi.ts');
     return withoutArguments('openapi', () => print(`${JSON.stringify(openApiDocument(), null, 2)}\n`));

@@ -47,6 +47,7 @@ async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<voi
     ['commits', () => bridge.commits.idle()],
     ['outbox', () => stopOutbox(bridge, config.DAGPACS_DRAIN_MS)],
     ['eviction', () => bridge.eviction.stop()],
+    ['scrub', () => bridge.scrub.stop()],
     ['codecs', () => bridge.codecs.close()],
     ['chain', () => bridge.ledger.close()],
     ['swarm', () => bridge.swarm.close()],

@@ -1,4 +1,5 @@
 import type { Ingest } from '../../flows/ingest/received.ts';
+import type { Scrub } from '../../flows/objects/scrub-report.ts';
 import type { CustodyView } from '../../flows/serve/custody.ts';
 import type { Gateway } from '../../flows/serve/gateway.ts';
 import type { Render } from '../../flows/serve/rendered.ts';
@@ -30,6 +31,7 @@ export interface HttpModules {
   custody: CustodyView;
   gateway: Gateway;
   archive: StudyArchive;
+  scrub: Pick<Scrub, 'run'>;
   transfer: Transfer;
   echo: Echo;
   log: Log;
