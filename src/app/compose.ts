@@ -21,6 +21,7 @@ import { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { createIngest } from '../flows/ingest/ingest.ts';
 import { mendFromSwarm } from '../flows/objects/mending.ts';
 import { createCustodyView } from '../flows/serve/custody-view.ts';
+import { createFileSet } from '../flows/serve/file-set.ts';
 import { createGateway } from '../flows/serve/gateway.ts';
 import { createRender } from '../flows/serve/render.ts';
 import { createServe } from '../flows/serve/serve.ts';
@@ -139,6 +140,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
     { blocks, index, swarm, log },
   );
   undo.push(() => scrub.stop());
+  const fileSet = createFileSet({ serve, source: serve });
   const custody = createCustodyView(
     { outboxMax: config.DAGPACS_OUTBOX_MAX, copies: copiesOf(config) },
     {
@@ -169,6 +171,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       serve,
       transcode,
       render,
+      fileSet,
       index,
       custody,
       archive: studyArchive(dataDir, { blocks, index, vault, commits, onStored: () => outbox.notify() }),

@@ -39,6 +39,8 @@ export interface SwarmNode {
   pin(root: Cid, direct?: 'direct'): Promise<void>;
   /** Takes a pin back; none is no failure. */
   unpin(root: Cid): Promise<void>;
+  /** Whether a root is pinned with all that it links. */
+  isPinned(root: Cid): Promise<boolean>;
   /** The roots of its recursive pins. */
   pins(): AsyncIterable<Cid>;
   /** Deletes what no pin holds. */

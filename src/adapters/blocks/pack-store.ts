@@ -67,7 +67,7 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
   const found = await recover(directory, locations, log);
   const current = found?.intact
     ? { pack: found.pack, file: await open(packPath(directory, found.pack), 'r+'), end: found.end }
-    : await nextPack(directory, (found?.pack ?? 0) + 1);
+    : await nextPack(directory, Math.max(found?.pack ?? 0, locations.cursor.pack) + 1);
 
   let packBytes = 0;
   for (const pack of await listPacks(directory)) {

@@ -53,7 +53,7 @@ export async function recover(directory: string, locations: Locations, log: Log)
       log.warn('torn-pack-tail-cut', { pack, bytes: size - end });
       await truncate(packPath(directory, pack), end);
     }
-    return { pack, end, intact: end === size && damaged === 0 };
+    return { pack, end, intact: end === size && size >= from && damaged === 0 };
   }
   return undefined;
 }

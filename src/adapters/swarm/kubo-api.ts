@@ -4,7 +4,7 @@ import type { Block } from '../../ports/blocks.ts';
 import type { KuboAddress } from './api-address.ts';
 import { getBlock, hasBlock } from './block-get.ts';
 import { putBlocks } from './block-put.ts';
-import { createKuboHttp } from './kubo-http.ts';
+import { createKuboHttp, KuboRefusal } from './kubo-http.ts';
 import type { SwarmTuning } from './options.ts';
 import { unavailable } from './unavailable.ts';
 import { upload } from './upload.ts';
@@ -19,6 +19,7 @@ export interface KuboApi {
   get(cid: Cid, peers: boolean, closing: AbortSignal): Promise<Uint8Array | undefined>;
   pin(root: Cid, recursive: boolean, closing: AbortSignal): Promise<void>;
   unpin(root: Cid, closing: AbortSignal): Promise<void>;
+  isPinned(root: Cid, closing: AbortSignal): Promise<boolean>;
   pins(closing: AbortSignal): AsyncIterable<Cid>;
   collectGarbage(closing: AbortSignal): Promise<void>;
   /** Resolves, with the identities of its peers, if the same node still answers. */
@@ -101,6 +102,16 @@ export async function connectKubo(address: KuboAddress, tuning: SwarmTuning, clo
           await client.pin.rm(root, { recursive: true, signal: within(tuning.pinTimeoutMs, signal) });
         } catch (error) {
           if (!/not pinned/.test((error as Error).message)) throw error;
+        }
+      }),
+    isPinned: (root, signal) =>
+      attempt('Kubo does not tell its pins', async () => {
+        try {
+          await http.post(`pin/ls?arg=${root}&type=recursive`, 1 << 16, within(tuning.probeTimeoutMs, signal));
+          return true;
+        } catch (error) {
+          if (error instanceof KuboRefusal && /not pinned/.test(error.message)) return false;
+          throw error;
         }
       }),
     async *pins(signal) {

@@ -66,11 +66,6 @@ export class KuboNode implements SwarmNode {
     return this.#session?.peers.has(node) ?? false;
   }
 
-  /** Where it listens for its peers; none while it is not connected. */
-  get addresses(): readonly string[] {
-    return this.#session?.api.addresses ?? [];
-  }
-
   put(blocks: AsyncIterable<Block>): Promise<void> {
     return this.#with((api, signal) => api.put(blocks, signal));
   }
@@ -91,6 +86,10 @@ export class KuboNode implements SwarmNode {
     return this.#with((api, signal) => api.unpin(root, signal));
   }
 
+  isPinned(root: Cid): Promise<boolean> {
+    return this.#with((api, signal) => api.isPinned(root, signal));
+  }
+
   async *pins(): AsyncIterable<Cid> {
     const { api, signal } = this.#connected();
     yield* api.pins(signal);
@@ -100,11 +99,11 @@ export class KuboNode implements SwarmNode {
     return this.#with((api, signal) => api.collectGarbage(signal));
   }
 
-  /** Has it connect to another node. */
-  async connect(addresses: readonly string[]): Promise<void> {
-    const session = this.#connected();
-    await session.api.connect(addresses, session.signal);
-    session.peers = await session.api.probe(session.signal);
+  /** Has it connect to another node; both know of it when this resolves. */
+  async connect(other: KuboNode): Promise<void> {
+    const [session, theirs] = [this.#connected(), other.#connected()];
+    await session.api.connect(theirs.api.addresses, session.signal);
+    await Promise.all([this.#look(session), other.#look(theirs)]);
   }
 
   async close(): Promise<void> {

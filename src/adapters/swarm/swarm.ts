@@ -101,8 +101,8 @@ function keepConnected(nodes: readonly KuboNode[], tuning: SwarmTuning, log: Log
           if (mine === undefined || theirs === undefined || a.reaches(theirs)) continue;
           // Where they cannot reach each other, each is sent the blocks by us: no failure.
           await a
-            .connect(b.addresses)
-            .catch(() => b.connect(a.addresses))
+            .connect(b)
+            .catch(() => b.connect(a))
             .catch(() => undefined);
         }
       }

@@ -1,6 +1,7 @@
 import type { Ingest } from '../../flows/ingest/received.ts';
 import type { Scrub } from '../../flows/objects/scrub-report.ts';
 import type { CustodyView } from '../../flows/serve/custody.ts';
+import type { MakeFileSet } from '../../flows/serve/file-set.ts';
 import type { Gateway } from '../../flows/serve/gateway.ts';
 import type { Render } from '../../flows/serve/rendered.ts';
 import type { Serve } from '../../flows/serve/served.ts';
@@ -27,6 +28,7 @@ export interface HttpModules {
   serve: Serve;
   transcode: Transcode;
   render: Render;
+  fileSet: MakeFileSet;
   index: Pick<Index, 'query'>;
   custody: CustodyView;
   gateway: Gateway;

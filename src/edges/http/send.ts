@@ -105,9 +105,14 @@ export function sendChunks(reply: FastifyReply, log: Log, chunks: readonly Uint8
   return sendPieces(reply, log, pieces);
 }
 
-/** Sends a body whose length nobody knows before its end. */
-export function sendStream(reply: FastifyReply, log: Log, body: AsyncIterable<Uint8Array>): Promise<FastifyReply> {
-  return sendPieces(reply, log, [{ text: '', size: undefined, bytes: () => body }]);
+/** Sends a body as it is made; `size` where it is known before its end. */
+export function sendStream(
+  reply: FastifyReply,
+  log: Log,
+  body: AsyncIterable<Uint8Array>,
+  size?: number,
+): Promise<FastifyReply> {
+  return sendPieces(reply, log, [{ text: '', size, bytes: () => body }]);
 }
 
 /**

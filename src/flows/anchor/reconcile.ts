@@ -1,3 +1,4 @@
+import type { Cid } from '../../ipld/cid.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Index } from '../../ports/index.ts';
 import type { SwarmNode } from '../../ports/swarm.ts';
@@ -8,6 +9,7 @@ const IDENTITIES = 'swarm-nodes';
 /**
  * Compares what the index says of a node that has just connected with the pins that it has: a repository may have been
  * replaced or emptied, or an index made anew. What the node does not hold any more is replicated again.
+ * @returns a record that it holds
  * @throws DagpacsError `swarm-unavailable`
  */
 export async function reconcile(
@@ -15,10 +17,11 @@ export async function reconcile(
   identity: string,
   copies: number,
   { index, log }: { index: Index; log: Log },
-): Promise<void> {
+): Promise<Cid | undefined> {
   const pinned = new Set<string>();
   for await (const root of node.pins()) pinned.add(root.toString());
-  const lost = index.confirmedBy(identity).filter(({ record }) => !pinned.has(record.toString()));
+  const confirmed = index.confirmedBy(identity);
+  const lost = confirmed.filter(({ record }) => !pinned.has(record.toString()));
   if (lost.length > 0) {
     log.warn('pins-lost', { name: node.name, batches: lost.length });
     index.withdraw(
@@ -27,11 +30,12 @@ export async function reconcile(
       copies,
     );
   }
-  if (pinned.size === 0) return;
+  if (pinned.size === 0) return undefined;
   const at = new Date().toISOString();
   for (const { id, record } of index.unconfirmed(identity, Number.MAX_SAFE_INTEGER)) {
     if (pinned.has(record.toString())) index.confirm(id, { node: identity, at }, copies);
   }
+  return confirmed.findLast(({ record }) => pinned.has(record.toString()))?.record;
 }
 
 /**

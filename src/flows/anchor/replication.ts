@@ -1,3 +1,4 @@
+import type { Cid } from '../../ipld/cid.ts';
 import { isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import { type Loop, startLoop } from '../../kernel/loop.ts';
@@ -26,6 +27,8 @@ export interface Replication {
 }
 
 const IDLE_MS = 1000;
+/** Between two looks whether a node still holds what it held. */
+const SAMPLE_MS = 5000;
 /** Batches that are looked at for one that no other node is at. */
 const WINDOW = 16;
 /** A batch with a block that cannot be had is tried again after this, then after twice that, up to the maximum. */
@@ -52,13 +55,21 @@ export function startReplication({ copies }: { copies: number }, modules: Replic
     let careful = true;
     /** Getting a batch of a peer failed: the next one is sent. */
     let distrust = false;
+    /** A record that the node has confirmed: where that is gone, it came back with another repository. */
+    let sample: Cid | undefined;
+    let sampledAt = 0;
     const round = async () => {
       const status = node.status();
       if (status.state !== 'connected' || status.node === undefined) return false;
-      if (status.since !== since) {
+      let doubtful = false;
+      if (sample && Date.now() - sampledAt >= SAMPLE_MS) {
+        doubtful = !(await node.isPinned(sample));
+        sampledAt = Date.now();
+      }
+      if (status.since !== since || doubtful) {
         careful = true;
         retire(swarm.nodes, copies, modules);
-        await reconcile(node, status.node, copies, modules);
+        sample = await reconcile(node, status.node, copies, modules);
         since = status.since;
       }
       const batch = nextFor(node, status.node);
@@ -71,6 +82,7 @@ export function startReplication({ copies }: { copies: number }, modules: Replic
         if (!fromPeer && held === 0) careful = false;
         distrust = false;
         postponed.delete(batch.id);
+        sample = batch.record;
         index.confirm(batch.id, { node: status.node, at: new Date().toISOString() }, copies);
         if (index.batch(batch.id)?.replicatedAt !== undefined) modules.onReplicated();
       } catch (error) {

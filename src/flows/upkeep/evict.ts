@@ -24,7 +24,9 @@ const WORTHWHILE = 0.1;
 const SPAN = 4;
 /** Nodes that the index is asked for at once. */
 const GROUP = 500;
-const IDLE_MS = 60_000;
+const IDLE_MS = 1000;
+/** Looking through all packs for nothing is not for every second. */
+const FRUITLESS_MS = 60_000;
 
 /**
  * Keeps the local blocks below `maxBytes` (0: no bound) by dropping leaves, oldest pack first, of instances that are
@@ -33,20 +35,27 @@ const IDLE_MS = 60_000;
 export function startEviction({ maxBytes }: { maxBytes: number }, modules: EvictionModules): Eviction {
   const { blocks, log } = modules;
   if (maxBytes === 0) return { notify: () => undefined, stop: async () => undefined };
-  return notifiable(
-    startLoop({
-      round: async () => {
-        if (blocks.usage().bytes > maxBytes) await evict(maxBytes, modules);
-        return false;
-      },
-      idleMs: IDLE_MS,
-      onFailure: (error) => log.error('eviction-failed', { reason: (error as Error).message }),
-    }),
-  );
-}
-
-function notifiable(loop: { wake(): void; stop(): Promise<void> }): Eviction {
-  return { notify: () => loop.wake(), stop: () => loop.stop() };
+  /** When nothing could go: until when, or until how many bytes, it is not tried again. */
+  let fruitless = { until: 0, bytes: 0 };
+  const loop = startLoop({
+    round: async () => {
+      const { bytes } = blocks.usage();
+      if (bytes <= maxBytes || (Date.now() < fruitless.until && bytes < fruitless.bytes)) return false;
+      const freed = await evict(maxBytes, modules);
+      const again = { until: Date.now() + FRUITLESS_MS, bytes: bytes + maxBytes * WORTHWHILE };
+      fruitless = freed > 0 ? { until: 0, bytes: 0 } : again;
+      return false;
+    },
+    idleMs: IDLE_MS,
+    onFailure: (error) => log.error('eviction-failed', { reason: (error as Error).message }),
+  });
+  return {
+    notify() {
+      fruitless = { until: 0, bytes: 0 };
+      loop.wake();
+    },
+    stop: () => loop.stop(),
+  };
 }
 
 /** Drops until `maxBytes` are kept or nothing more can go. @returns bytes that were freed */

@@ -61,6 +61,7 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
     serve: memoryServe(stored, sent, options),
     transcode: nothingElse,
     render: nothingToSee,
+    fileSet: async () => [],
     index: {
       query(query) {
         queries.push(query);

@@ -4,6 +4,7 @@ import { transferSyntax } from '../../../dicom/transfer-syntax.ts';
 import type { Scope, ServedInstance, ServedPart } from '../../../flows/serve/served.ts';
 import type { Transcode, TranscodedPart } from '../../../flows/serve/transcoded.ts';
 import type { InstanceUIDs } from '../../../ports/index.ts';
+import { prefersArchive, sendArchive, ZIP } from '../archive.ts';
 import { NotAcceptable } from '../errors.ts';
 import type { RouteContext } from '../modules.ts';
 import { acceptedBy, negotiate } from '../negotiate.ts';
@@ -16,7 +17,7 @@ const OCTETS = 'application/octet-stream';
 
 /** WADO-RS: instances, frames and bulk data (PS3.18 §10.4): as stored, or transcoded where only that is acceptable. */
 export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): void {
-  const { serve, transcode, base, log } = context;
+  const { serve, transcode, fileSet, base, log } = context;
 
   function urlOf(call: Call<unknown, unknown>, { studyInstanceUID, seriesInstanceUID, sopInstanceUID }: InstanceUIDs) {
     const study = `${base(call.request)}/dicom-web/studies/${studyInstanceUID}`;
@@ -26,7 +27,12 @@ export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): 
   async function sendInstances(call: Call<Scope, { accept?: string | undefined }>) {
     const accepted = acceptedBy(call.request, call.query);
     const instances = serve.instances(call.params);
-    const chosen = chooseForms(accepted, instances, call.params.sopInstanceUID !== undefined, transcode);
+    const single = call.params.sopInstanceUID !== undefined;
+    const stored = [...new Set(instances.map(({ transferSyntaxUID }) => transferSyntaxUID))];
+    if (prefersArchive(accepted, formsOf(DICOM, stored, single))) {
+      return sendArchive(call.reply, log, call.params, fileSet);
+    }
+    const chosen = chooseForms(accepted, instances, single, transcode);
     const parts = instances.map((instance, i): OutgoingPart => {
       const form = chosen[i] as InstanceForm;
       const location = urlOf(call, instance);
@@ -125,7 +131,8 @@ function chooseForms(
     const made = formsOf(DICOM, transcode.instanceSyntaxes(instance), single);
     const chosen = chooseRepresentation(accepted, made);
     if (chosen) return chosen;
-    throw new NotAcceptable([...new Set([...formsOf(DICOM, [...stored.keys()], single), ...made].map(acceptTextOf))]);
+    const possible = [...formsOf(DICOM, [...stored.keys()], single), ...made, ZIP];
+    throw new NotAcceptable([...new Set(possible.map(acceptTextOf))]);
   });
 }
 

@@ -98,8 +98,10 @@ const found: Answer = {
   headers: { Warning: '299 where results were cut' },
 };
 const instances: Answer = {
-  description: 'The instances: as they were received where that is acceptable, else transcoded',
-  content: { 'multipart/related; type="application/dicom"': null },
+  description:
+    'The instances: as they were received where that is acceptable, else transcoded; in an archive as they were received, ' +
+    'with a DICOMDIR (PS3.10 §8)',
+  content: { 'multipart/related; type="application/dicom"': null, 'application/zip': null },
 };
 const metadata: Answer = {
   description: 'The header of every instance, with a BulkDataURI in place of each large value',
