@@ -98,7 +98,7 @@ test('what is damaged here is found, put right from the swarm, or told', { skip:
     );
     t.match(await dagpacs(dataDir, ['scrub']), { code: 0, stdout: /0 missing, 0 damaged/ });
     await bridge.stop();
-    t.match(await dagpacs(dataDir, ['scrub']), { code: 0, stdout: / 0 repaired, 0 missing/ }, 'all is here again');
+    t.match(await dagpacs(dataDir, ['scrub']), { code: 0, stdout: /\n0 repaired, 0 missing/ }, 'all is here again');
   });
 });
 

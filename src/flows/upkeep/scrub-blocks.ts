@@ -1,7 +1,7 @@
 import { type Cid, DAG_PB, matchesCid, RAW } from '../../ipld/cid.ts';
 import { readLinks } from '../../ipld/leaves.ts';
 import { decodeInstanceNode } from '../../ipld/nodes.ts';
-import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
+import { isDagpacsError } from '../../kernel/errors.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
 import type { Scanned } from '../../ports/index.ts';
 import type { Swarm, SwarmNode } from '../../ports/swarm.ts';
@@ -61,10 +61,13 @@ export class BlockScrubber {
     let bytes: Uint8Array | undefined;
     // A leaf may have been dropped where the swarm has it: to fetch it for this would undo that.
     const mayBeDropped = cid.code === RAW && isReplicated && blocks.thinned() && !blocks.has(cid);
-    if (mayBeDropped && (present.length > 0 || holders.length === 0)) this.#report.evicted += 1;
+    const isDropped = mayBeDropped && (present.length > 0 || holders.length === 0);
+    if (isDropped) this.#report.evicted += 1;
     else bytes = await this.#local(cid);
     if (bytes) await pace(bytes.length);
-    for (const holder of lacking) await this.#give(holder, cid);
+    // What nobody could give a moment ago is not asked for again.
+    const source = isDropped ? () => wholeBlock(cid, blocks) : async () => bytes;
+    for (const holder of lacking) await this.#give(holder, cid, source);
     return bytes;
   }
 
@@ -107,18 +110,20 @@ export class BlockScrubber {
   }
 
   /** Gives a node a block that it should hold; its pin is there still, so that it stays. */
-  async #give(holder: SwarmNode, cid: Cid): Promise<void> {
+  async #give(holder: SwarmNode, cid: Cid, source: () => Promise<Uint8Array | undefined>): Promise<void> {
     const { remote } = this.#report;
     try {
-      const bytes = await wholeBlock(cid, this.#modules.blocks);
-      await holder.put(one({ cid, bytes }));
-      if (!(await holder.has(cid))) throw new DagpacsError('swarm-unavailable', 'the node did not keep a block');
-      remote.restored += 1;
+      const bytes = await source();
+      if (bytes) await holder.put(one({ cid, bytes }));
+      if (bytes && (await holder.has(cid))) {
+        remote.restored += 1;
+        return;
+      }
     } catch (error) {
       if (!isDagpacsError(error)) throw error;
-      remote.missing += 1;
-      noteProblem(this.#report, { cid: cid.toString(), where: holder.name, problem: 'missing' });
     }
+    remote.missing += 1;
+    noteProblem(this.#report, { cid: cid.toString(), where: holder.name, problem: 'missing' });
   }
 }
 
