@@ -6,7 +6,8 @@ const USAGE = `Usage: dagpacs COMMAND
   echo AE    have the bridge that runs verify a peer of DAGPACS_AE_PEERS by C-ECHO
   verify     check a receipt, and a file against it, with nothing but a node of the chain
   doctor     look at all that the bridge needs, and say what to do
-  chain      print our account, or deploy the contract on a chain
+  chain      print our account, or deploy the contracts on a chain
+  consortium who belongs to it; propose and approve who joins and who goes; change our key
   vault      back up the keys, or restore them
   rebuild    make a lost data directory anew from chain, blocks and keys
   car        a study's sealed blocks as one file: out, or in again
@@ -31,6 +32,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   },
   verify: async () => (await import('./verify-command.ts')).verifyCommand,
   doctor: async () => (await import('./doctor-command.ts')).doctorCommand,
+  consortium: async () => (await import('./consortium-command.ts')).consortiumCommand,
   chain: async () => (await import('./chain-command.ts')).chainCommand,
   vault: async () => (await import('./vault-command.ts')).vaultCommand,
   rebuild: async () => (await import('./rebuild-command.ts')).rebuildCommand,

@@ -16,6 +16,7 @@ import { createEcho, createTransfer } from '../edges/dimse/transfers.ts';
 import { type HttpOptions, httpDefaults } from '../edges/http/options.ts';
 import { type HttpListener, startHttp } from '../edges/http/server.ts';
 import { type Outbox, startOutbox } from '../flows/anchor/outbox.ts';
+import { createCommitmentRequests } from '../flows/commitment/requests.ts';
 import { createPushback } from '../flows/ingest/backlog.ts';
 import { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { createIngest } from '../flows/ingest/ingest.ts';
@@ -38,10 +39,13 @@ import type { Hex, Ledger } from '../ports/ledger.ts';
 import type { Swarm } from '../ports/swarm.ts';
 import { type Config, copiesOf, kuboApis } from './config.ts';
 import { dimseOptions } from './dimse-options.ts';
+import { ownProfile } from './profile.ts';
 import { incomingDirectory, studyArchive } from './study-archive.ts';
 
 /** A pack is at least a leaf. */
 const MIN_PACK_BYTES = 1 << 20;
+
+const HOUR_MS = 3_600_000;
 
 /** The parts of a running bridge, for whoever starts and stops it. */
 export interface Bridge {
@@ -82,14 +86,15 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   const release = lockDirectory(dataDir);
   undo.push(release);
   await forgetReceived(incomingDirectory(dataDir));
-  const ledger = openLedger(ledgerOptions(config), log);
+  const vault = await openFileVault({ directory: join(dataDir, 'vault') });
+  const profile = await ownProfile(vault, config);
+  const ledger = openLedger({ ...ledgerOptions(config), profile: async () => profile }, log);
   undo.push(() => ledger.close());
   const swarm = openSwarm(swarmOptions(config, log));
   undo.push(() => swarm.close());
   const packs = await openPackStore({ ...blockOptions(config), log });
   undo.push(() => packs.close());
   const { blocks, counts: mended } = mendFromSwarm(packs, swarm, log);
-  const vault = await openFileVault({ directory: join(dataDir, 'vault') });
   const index = openIndex({ dataDir, log, keys: config.DAGPACS_QIDO_INDEX });
   undo.push(() => index.close());
   const caughtUp = await catchUp({ blocks, vault, index, log });
@@ -173,6 +178,10 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       render,
       fileSet,
       index,
+      commitments: createCommitmentRequests(
+        { commitAfter: config.DAGPACS_COMMIT_AFTER, commitWaitMs: 24 * HOUR_MS, commitKeepMs: 7 * 24 * HOUR_MS },
+        index,
+      ),
       custody,
       archive: studyArchive(dataDir, { blocks, index, vault, commits, onStored: () => outbox.notify() }),
       scrub,
@@ -209,6 +218,7 @@ function httpOptions(config: Config): HttpOptions {
       .filter((origin) => origin !== ''),
     gateway: config.DAGPACS_GATEWAY,
     maxResults: config.DAGPACS_QIDO_MAX,
+    storeMaxBytes: config.DAGPACS_STOW_MAX_BYTES,
     ...(config.DAGPACS_PUBLIC_URL === '' ? {} : { publicUrl: config.DAGPACS_PUBLIC_URL.replace(/\/+$/, '') }),
   };
 }

@@ -132,6 +132,11 @@ export const settings = {
     'attributes that are indexed beside those of [docs/conformance.md](docs/conformance.md): keywords, tags or paths through sequences, separated by commas; a change reads all stored headers once',
   ),
   DAGPACS_MAX_INSTANCE_BYTES: setting(count(1), String(16 * 1024 ** 3), 'bytes an instance may have'),
+  DAGPACS_STOW_MAX_BYTES: setting(
+    count(1),
+    String(64 * 1024 ** 3),
+    'bytes that the body of one STOW request may have, after decompression; more is refused with 413',
+  ),
   DAGPACS_CONFLICT_POLICY: setting(
     z.enum(['new-version', 'conflict', 'first-wins']),
     'new-version',

@@ -1,7 +1,9 @@
-import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { DagpacsError } from '../kernel/errors.ts';
 import { createLog, type Log } from '../kernel/log.ts';
+import { replaceFile } from '../kernel/replace-file.ts';
 import { type Bridge, compose } from './compose.ts';
 import type { Config } from './config.ts';
 
@@ -25,7 +27,14 @@ export async function startBridge(config: Config): Promise<Running> {
   const bridge = await compose(config, log, () => ready);
   ready = true;
   const announcement = join(config.DAGPACS_DATA_DIR, 'bridge.json');
-  announce(announcement, config, bridge);
+  try {
+    await announce(announcement, config, bridge);
+  } catch (cause) {
+    await stopBridge(bridge, config, log);
+    bridge.release();
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new DagpacsError('storage-failed', `${announcement} cannot be written: ${code}`, {}, { cause });
+  }
 
   let stopping: Promise<void> | undefined;
   const stop = () => {
@@ -67,17 +76,17 @@ async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<voi
 }
 
 /** A node that hangs must not hold up the end: what it was being sent goes on after the next start. */
-async function stopOutbox({ outbox, swarm }: Bridge, withinMs: number): Promise<void> {
+async function stopOutbox({ outbox, ledger, swarm }: Bridge, withinMs: number): Promise<void> {
   const stopped = outbox.stop();
   const patience = new AbortController();
   await Promise.race([stopped, sleep(withinMs, undefined, { signal: patience.signal }).catch(() => undefined)]);
   patience.abort();
-  await swarm.close();
+  await Promise.all([swarm.close(), ledger.close()]);
   await stopped;
 }
 
 /** For scripts: where this bridge listens, while it does. */
-function announce(path: string, config: Config, { http, dimse }: Bridge): void {
+async function announce(path: string, config: Config, { http, dimse }: Bridge): Promise<void> {
   const announcement = {
     pid: process.pid,
     http: urlOf(http.address),
@@ -87,8 +96,7 @@ function announce(path: string, config: Config, { http, dimse }: Bridge): void {
       ...(dimse.tlsAddress && { tlsHost: dimse.tlsAddress.host, tlsPort: dimse.tlsAddress.port }),
     },
   };
-  writeFileSync(path, `${JSON.stringify(announcement, null, 2)}\n`, { mode: 0o600 });
-  chmodSync(path, 0o600);
+  await replaceFile(path, `${JSON.stringify(announcement, null, 2)}\n`);
 }
 
 function urlOf({ host, port }: { host: string; port: number }): string {

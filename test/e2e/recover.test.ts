@@ -1,8 +1,8 @@
 import { readdirSync, statSync } from 'node:fs';
-import { rm, truncate } from 'node:fs/promises';
+import { mkdir, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'tap';
-import { type Bridge, startBridge } from '../fixtures/bridge.ts';
+import { type Bridge, spawnBridge, startBridge } from '../fixtures/bridge.ts';
 import { allBatches, allVersions, type CustodyBatch, untilStage } from '../fixtures/custody.ts';
 import { makeSlice, uid } from '../fixtures/dicom.ts';
 import { stow } from '../fixtures/stow.ts';
@@ -67,6 +67,32 @@ test('the index and the locations of blocks follow from the packs', async (t) =>
       `${what}: the batches and their anchors`,
     );
   }
+});
+
+test('what is anchored in a contract that is lost is anchored again in the new one', async (t) => {
+  const dataDir = await tempFolder(t);
+  let bridge = await startBridge({ dataDir, env });
+  t.teardown(() => bridge.stop());
+  t.equal((await stow(bridge.dicomWeb, files)).status, 200);
+  const before = await untilStage(bridge.url, sops, 'final');
+  await bridge.stop();
+  // The chain's state is there, and the old contract on it: only nobody knows where.
+  await rm(join(dataDir, 'chain', 'deployment.json'));
+  bridge = await startBridge({ dataDir, env });
+  t.equal((await stow(bridge.dicomWeb, [renamed])).status, 200);
+  const after = await untilStage(bridge.url, sops, 'anchored');
+  const contracts = new Set(after.flatMap(({ versions }) => versions.map(({ anchor }) => anchor?.contract)));
+  t.equal(contracts.size, 1);
+  t.notOk(contracts.has(before[0]?.versions[0]?.anchor?.contract));
+});
+
+test('a data directory that cannot be used is refused in words', async (t) => {
+  const dataDir = await tempFolder(t);
+  await mkdir(join(dataDir, 'bridge.json'));
+  const bridge = await spawnBridge({ dataDir, env });
+  t.equal((await bridge.exited).code, 2);
+  t.match(bridge.output().stderr, /bridge\.json cannot be written: E/);
+  t.notMatch(bridge.output().stderr, /\n\s+at /);
 });
 
 test('a torn pack: what was committed before the tear is served, the rest is reported', async (t) => {

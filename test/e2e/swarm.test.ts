@@ -10,31 +10,20 @@ import { damageBlock, type KuboNode, newSwarmKey, skipKubo, startKuboNode } from
 import { damagePack, packBlocks } from '../fixtures/packs.ts';
 import { datasetOf, metaOf } from '../fixtures/part10.ts';
 import { retrieve, stow } from '../fixtures/stow.ts';
+import { untilSwarm } from '../fixtures/swarm-status.ts';
 import { startTcpProxy } from '../fixtures/tcp-proxy.ts';
 import { tempFolder } from '../fixtures/temp.ts';
 import { skipWithout } from '../fixtures/tools.ts';
 
-interface Status {
-  swarm: {
-    state: string;
-    waiting: number;
-    problem: string | null;
-    nodes: { name: string; state: string; node?: string; reason?: string; problem?: string }[];
-    reads: { fetched: number; repaired: number; failed: number };
-  };
-  disk: { bytes: number };
-  stages: { stored: number; replicated: number };
-}
-
-const statusOf = async (bridge: Bridge) => (await custodyStatus(bridge.url)) as Status;
-
-async function untilStatus(bridge: Bridge, holds: (status: Status) => boolean): Promise<Status> {
-  for (const deadline = Date.now() + 60_000; ; await sleep(50)) {
-    const status = await statusOf(bridge);
-    if (holds(status)) return status;
-    if (Date.now() > deadline) throw new Error(`not in time: ${JSON.stringify(status)}`);
+async function untilRoom(bridge: Bridge, bytes: number): Promise<void> {
+  for (const deadline = Date.now() + 30_000; ; await sleep(50)) {
+    const { disk } = (await custodyStatus(bridge.url)) as { disk: { bytes: number } };
+    if (disk.bytes <= bytes) return;
+    if (Date.now() > deadline) throw new Error(`still ${disk.bytes} bytes`);
   }
 }
+
+const readsOf = async (bridge: Bridge) => (await untilSwarm(bridge, () => true)).reads;
 
 async function startNodes(t: Test, count: number, config = {}): Promise<KuboNode[]> {
   const swarmKey = newSwarmKey();
@@ -79,9 +68,7 @@ test('three nodes in one private swarm, of which two must hold each instance', {
   const nodes = await startNodes(t, 3);
   const bridge = await startBridge({ env: envOf(nodes, { DAGPACS_KUBO_COPIES: '2' }) });
   t.teardown(() => bridge.stop());
-  const { swarm } = await untilStatus(bridge, (status) =>
-    status.swarm.nodes.every(({ state }) => state === 'connected'),
-  );
+  const swarm = await untilSwarm(bridge, ({ nodes: all }) => all.every(({ state }) => state === 'connected'));
   t.equal(new Set(swarm.nodes.map(({ node }) => node)).size, 3, 'of three identities');
   await Promise.all(
     nodes.map(async (node) => {
@@ -127,8 +114,8 @@ test('a node that is away, comes back, and comes back with nothing', { skip: ski
 
   await other.stop();
   await stow(bridge.dicomWeb, slices('second', 3));
-  await untilStatus(bridge, ({ swarm }) => swarm.nodes[1]?.state === 'unreachable' && swarm.waiting === 3);
-  t.equal((await statusOf(bridge)).swarm.state, 'connected', 'the other goes on');
+  await untilSwarm(bridge, (swarm) => swarm.nodes[1]?.state === 'unreachable' && swarm.waiting === 3);
+  t.equal((await untilSwarm(bridge, () => true)).state, 'connected', 'the other goes on');
   other = await again();
   await untilStage(bridge.url, sops('second', 3), 'replicated');
 
@@ -143,12 +130,12 @@ test('a node that is away, comes back, and comes back with nothing', { skip: ski
       await rm(join(folder, 'kubo', 'datastore'), { recursive: true });
     }
     other = await again();
-    await untilStatus(bridge, ({ swarm }) => swarm.nodes[1]?.state === 'connected');
+    await untilSwarm(bridge, (swarm) => swarm.nodes[1]?.state === 'connected');
     const custody = await untilStage(bridge.url, [...sops('first', 3), ...sops('second', 3)], 'anchored');
     for (const deadline = Date.now() + 30_000; (await holders([other], custody)).length === 0; await sleep(100)) {
       if (Date.now() > deadline) throw new Error('it does not hold them');
     }
-    await untilStatus(bridge, ({ swarm }) => swarm.waiting === 0);
+    await untilSwarm(bridge, (swarm) => swarm.waiting === 0);
     t.pass(`an empty repository with ${what} is filled again`);
   }
 });
@@ -183,7 +170,7 @@ test('what is damaged or gone here comes from the swarm, and is put right', { sk
     t.ok((await bytesOf(bridge, 'read', 1)).equals(files[0] as Buffer), `one bit in its ${place}`);
     t.ok((await readFile(file)).equals(before), 'the pack is what it was');
   }
-  t.match((await statusOf(bridge)).swarm.reads, { repaired: 3, failed: 0 });
+  t.match(await readsOf(bridge), { repaired: 3, failed: 0 });
 
   await damagePack(dataDir, cids[1] ?? '', 3000);
   const move = (instance: number) =>
@@ -211,21 +198,21 @@ test('what is damaged or gone here comes from the swarm, and is put right', { sk
     t.match(await answer.json(), { type: 'urn:dagpacs:error:block-damaged', status: 500 });
     t.match((await move(3)).output, /OutOfResourcesSubOperations/);
     t.equal((await workstation.files()).length, 1, 'nothing wrong was sent');
-    t.ok((await statusOf(bridge)).swarm.reads.failed > 0);
+    t.ok((await readsOf(bridge)).failed > 0);
   });
 
   await t.test('all packs are gone', async (t) => {
     await bridge.stop();
     await rm(join(dataDir, 'blocks'), { recursive: true });
     bridge = await startBridge({ dataDir, env });
-    await untilStatus(bridge, ({ swarm }) => swarm.nodes.every(({ state }) => state === 'connected'));
+    await untilSwarm(bridge, (swarm) => swarm.nodes.every(({ state }) => state === 'connected'));
     for (const instance of [1, 2, 4]) {
       t.ok((await bytesOf(bridge, 'read', instance)).equals(files[instance - 1] as Buffer), `instance ${instance}`);
     }
-    const { fetched } = (await statusOf(bridge)).swarm.reads;
+    const { fetched } = await readsOf(bridge);
     t.ok(fetched >= 3, `${fetched} blocks were fetched`);
     await bytesOf(bridge, 'read', 4);
-    t.equal((await statusOf(bridge)).swarm.reads.fetched, fetched, 'and stay');
+    t.equal((await readsOf(bridge)).fetched, fetched, 'and stay');
     const receipt = await fetch(`${bridge.url}/custody/instances/${sops('read', 1)[0]}/receipt`);
     t.equal(receipt.status, 200, 'a receipt needs the record');
     t.equal((await stow(bridge.dicomWeb, slices('after', 1))).stored.length, 1, 'and the log goes on');
@@ -248,19 +235,19 @@ test('blocks that are replicated make room for new ones', { skip: skipKubo }, as
   const files = [multiframe, ...Array.from({ length: 15 }, (_, i) => makeSlice({ ...big, instance: i + 2 }))];
   for (const file of files) await stow(bridge.dicomWeb, [file]);
   await untilStage(bridge.url, sops('evict', 16), 'replicated');
-  await untilStatus(bridge, ({ disk }) => disk.bytes <= limit);
+  await untilRoom(bridge, limit);
 
   const answer = await fetch(`${bridge.dicomWeb}${url('evict', 1)}/frames/5`, {
     headers: { accept: 'application/octet-stream' },
   });
   const frame = Buffer.from(await answer.arrayBuffer());
   t.ok(frame.equals(pixels.subarray(4 * 524288, 5 * 524288)), 'one frame');
-  const { fetched } = (await statusOf(bridge)).swarm.reads;
+  const { fetched } = await readsOf(bridge);
   t.ok(fetched <= 3, `moves the blocks that it lies in and the one with the header: ${fetched}`);
   for (const [i, file] of files.entries()) {
     t.ok((await bytesOf(bridge, 'evict', i + 1)).equals(file), `instance ${i + 1}`);
   }
-  await untilStatus(bridge, ({ disk }) => disk.bytes <= 2 * limit);
+  await untilRoom(bridge, limit);
 
   await bridge.kill();
   await rm(join(dataDir, 'index.sqlite'));

@@ -1,4 +1,4 @@
-import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type Test, test } from 'tap';
@@ -144,6 +144,25 @@ test('the WAL is written back under load, and begun anew', async (t) => {
   t.equal(again.counts().instances, count);
   t.equal(again.instances('1.1').length, count);
   await again.close();
+});
+
+test('damage that shows later only is told with what to do', async (t) => {
+  const dataDir = await tempFolder(t);
+  await open(dataDir).close();
+  const path = join(dataDir, 'index.sqlite');
+  const database = new DatabaseSync(path);
+  const { rootpage } = database.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'named_values'").get() ?? {};
+  const { page_size: size } = database.prepare('PRAGMA page_size').get() ?? {};
+  database.close();
+  const bytes = readFileSync(path);
+  bytes.fill(0xa5, (Number(rootpage) - 1) * Number(size), Number(rootpage) * Number(size));
+  writeFileSync(path, bytes);
+  const index = open(dataDir);
+  t.teardown(() => index.close());
+  t.throws(() => index.getValue('chain'), {
+    code: 'storage-failed',
+    message: /index\.sqlite is damaged; move it away/,
+  });
 });
 
 test('an index that cannot be used is set aside', async (t) => {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTcpServer, type Server as TcpServer } from 'node:net';
 import { join } from 'node:path';
@@ -191,6 +191,13 @@ test('a Kubo that is run elsewhere', { skip: skipKubo }, async (t) => {
     t.equal(small.filter(({ cid }) => !refs.includes(cid.toString())).length, 0);
   });
 
+  const four = Array.from({ length: 4 }, () => block(RAW, randomBytes(64)));
+  const lines = (count: number, over: object) =>
+    four
+      .slice(0, count)
+      .map(({ cid, bytes }) => `${JSON.stringify({ Key: cid.toString(), Size: bytes.length, ...over })}\n`)
+      .join('');
+
   await t.test('a proxy between us that hangs, swaps or refuses', async (t) => {
     const proxy = await startProxy(t, kubo.url);
     const swarm = open(t, { dataDir, apis: [proxy.url], tuning: { ...quick, putTimeoutMs: 500 } });
@@ -211,6 +218,27 @@ test('a Kubo that is run elsewhere', { skip: skipKubo }, async (t) => {
     await until(swarm, 'connected');
     proxy.onPut = (_, response) => response.writeHead(413).end('<html>\n<body>too large</body>');
     await t.rejects(only(swarm).put(each(batchOf(1).blocks)), { ...unavailable, message: /413/ });
+
+    for (const [name, answer, message] of [
+      ['a wrong length', (count) => lines(count, { Size: 1 }), /another length/],
+      ['too few answers', () => lines(1, {}), /answered for 1 of 4 blocks/],
+      ['HTML', () => '<!doctype html><title>Hello</title>', /answered for 1 of 4 blocks|not that of a Kubo/],
+      ['a body without end', () => 'x'.repeat(1 << 20), /too long/],
+    ] as [string, (count: number) => string, RegExp][]) {
+      await until(swarm, 'connected');
+      proxy.onPut = (_, response) => response.end(answer(4));
+      await t.rejects(only(swarm).put(each(four)), { ...unavailable, message }, name);
+      t.match(only(swarm).status().problem, message, 'and the status says so');
+    }
+    await until(swarm, 'connected');
+    proxy.onPut = (_, response) => {
+      response.writeHead(200, { 'content-length': 1000 }).write('{"Key":');
+      setTimeout(() => response.destroy(), 20);
+    };
+    await t.rejects(only(swarm).put(each(four)), unavailable, 'half a body');
+    await until(swarm, 'connected');
+    proxy.onPut = (_, response) => response.writeHead(500).end('{"Message":"out of cheese","Code":0,"Type":"error"}');
+    await t.rejects(only(swarm).put(each(four)), { ...unavailable, message: /500: out of cheese/ });
 
     await until(swarm, 'connected');
     proxy.onPut = undefined;
@@ -257,6 +285,59 @@ test('what is not Kubo', async (t) => {
   await t.test('an address that is none', async (t) => {
     t.throws(() => openSwarm({ dataDir, apis: ['localhost:5001'], log }), { code: 'bad-setting' });
   });
+});
+
+test('a node that wants to know who asks', { skip: skipKubo }, async (t) => {
+  const secret = randomBytes(12).toString('hex');
+  const config = { 'API.Authorizations': { bridge: { AuthSecret: `bearer:${secret}`, AllowedPaths: ['/api/v0'] } } };
+  const kubo = await startKuboNode({ config });
+  t.teardown(() => kubo.stop());
+  const dataDir = await tempFolder(t);
+  const stranger = open(t, { dataDir, apis: [kubo.url], tuning: quick });
+  t.match((await until(stranger, 'unreachable')).reason, /403/);
+  const swarm = open(t, { dataDir, apis: [kubo.url], authorization: `Bearer ${secret}` });
+  await until(swarm, 'connected');
+  const { blocks, record } = batchOf(1);
+  await only(swarm).put(each(blocks));
+  await only(swarm).pin(record.cid);
+  t.ok(await only(swarm).isPinned(record.cid));
+  t.ok((await swarm.get(record.cid))?.length);
+  await only(swarm).unpin(record.cid);
+  await only(swarm).unpin(record.cid);
+  await only(swarm).collectGarbage();
+  t.notOk(await only(swarm).has(record.cid), 'what is not pinned is gone');
+});
+
+test('two addresses of one node are one node', { skip: skipKubo }, async (t) => {
+  const kubo = await startKuboNode();
+  t.teardown(() => kubo.stop());
+  const dataDir = await tempFolder(t);
+  const proxy = await startProxy(t, kubo.url);
+  const swarm = open(t, { dataDir, apis: [kubo.url, proxy.url], tuning: quick });
+  await until(swarm, 'connected');
+  for (let told = ''; !/the same node/.test(told); await sleep(20)) {
+    told = (await swarm.status()).nodes.map(({ reason }) => reason).join();
+  }
+  t.equal((await swarm.status()).nodes.filter(({ state }) => state === 'connected').length, 1);
+  t.throws(() => openSwarm({ dataDir, apis: [kubo.url, kubo.multiaddr], log }), {
+    code: 'bad-setting',
+    message: /twice/,
+  });
+});
+
+test('a child that does not start is tried again less and less often', { skip: skipKubo }, async (t) => {
+  const dataDir = await tempFolder(t);
+  const repo = join(dataDir, 'kubo');
+  await mkdir(repo);
+  await writeFile(join(repo, 'swarm.key'), '/key/swarm/psk/1.0.0/\n/base16/\nabc\n');
+  const warnings: unknown[] = [];
+  const swarm = openSwarm({ dataDir, log: { ...log, warn: (_, fields) => warnings.push(fields) }, tuning: quick });
+  t.teardown(() => swarm.close());
+  t.match((await until(swarm, 'unreachable')).reason, /swarm key.*64 hexadecimal digits/);
+  await sleep(300);
+  t.equal(warnings.length, 1, 'it is told once');
+  await rm(repo, { recursive: true });
+  await until(swarm, 'connected');
 });
 
 test('no Kubo', async (t) => {

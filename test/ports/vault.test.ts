@@ -1,4 +1,4 @@
-import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
 import { openFileVault } from '../../src/adapters/vault/file-vault.ts';
@@ -15,7 +15,6 @@ test('a study has one key, which outlives the process', async (t) => {
 
   const again = await openFileVault({ directory });
   t.strictSame(await again.find('2.25.1'), first);
-  t.strictSame(await again.installationKey('names'), await vault.installationKey('names'));
   const all: string[] = [];
   for await (const key of again.all()) all.push(Buffer.from(key).toString('hex'));
   t.strictSame(all.sort(), [first, other].map((key) => Buffer.from(key).toString('hex')).sort());
@@ -32,5 +31,26 @@ test('its files are for their owner only, tell no UIDs, and a damaged one is an 
   t.equal(statSync(studies).mode & 0o777, 0o700);
   writeFileSync(join(studies, name), 'short');
   const again = await openFileVault({ directory });
-  await t.rejects(again.find('2.25.12345'), { code: 'storage-failed' });
+  await t.rejects(again.find('2.25.12345'), { code: 'storage-failed', message: name });
+});
+
+test('without the key of their names it makes no second keys', async (t) => {
+  const directory = await tempFolder(t);
+  const key = await (await openFileVault({ directory })).ensure('2.25.12345');
+  const names = join(directory, 'names.key');
+  renameSync(names, `${names}.kept`);
+  await t.rejects(openFileVault({ directory }), { code: 'storage-failed', message: /names\.key is gone/ });
+  renameSync(`${names}.kept`, names);
+  t.strictSame(await (await openFileVault({ directory })).find('2.25.12345'), key);
+});
+
+test('what a crash left of a key is in nobody’s way', async (t) => {
+  const directory = await tempFolder(t);
+  await openFileVault({ directory });
+  const names = join(directory, 'names.key');
+  rmSync(names);
+  writeFileSync(`${names}.new`, 'half', { mode: 0o600 });
+  await openFileVault({ directory });
+  t.equal(readFileSync(names).length, 32);
+  t.strictSame(readdirSync(directory).sort(), ['names.key', 'studies']);
 });

@@ -24,7 +24,7 @@ export function lockDirectory(directory: string): () => void {
     const busy = (error as { errcode?: number }).errcode === 5;
     const message = busy
       ? `another DagPACS runs on the data directory ${directory}`
-      : `the data directory ${directory} cannot be used: ${(error as Error).message}`;
+      : `the data directory ${directory} cannot be used: lock.sqlite: ${(error as Error).message}`;
     const rule = busy ? 'one bridge a data directory' : 'must be a directory that can be written';
     throw new DagpacsError('bad-setting', message, { attribute: 'DAGPACS_DATA_DIR', rule }, { cause: error });
   }

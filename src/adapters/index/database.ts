@@ -75,7 +75,8 @@ function guard<T>(work: () => T): T {
     return work();
   } catch (error) {
     if (error instanceof DagpacsError) throw error;
-    throw new DagpacsError('storage-failed', 'The index database failed', {}, { cause: error });
+    const advice = isDamage(error) ? ': index.sqlite is damaged; move it away, and a start builds it anew' : '';
+    throw new DagpacsError('storage-failed', `The index database failed${advice}`, {}, { cause: error });
   }
 }
 
@@ -158,7 +159,18 @@ function connect(path: string, settings: { cacheKiB: number; checkpointPages: nu
 function unusable(error: unknown): string | undefined {
   if (error instanceof OtherSchema) return error.message;
   const cause = error instanceof DagpacsError ? error.cause : error;
-  const code = cause instanceof Error && 'errcode' in cause ? Number(cause.errcode) & 0xff : 0;
-  // SQLITE_ERROR (a table is missing), SQLITE_CORRUPT, SQLITE_NOTADB
-  return code === 1 || code === 11 || code === 26 ? 'the file is damaged' : undefined;
+  // A table is missing.
+  return isDamage(cause) || codeOf(cause) === SQLITE_ERROR ? 'the file is damaged' : undefined;
+}
+
+const SQLITE_ERROR = 1;
+const SQLITE_CORRUPT = 11;
+const SQLITE_NOTADB = 26;
+
+function isDamage(error: unknown): boolean {
+  return [SQLITE_CORRUPT, SQLITE_NOTADB].includes(codeOf(error));
+}
+
+function codeOf(error: unknown): number {
+  return error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
 }

@@ -101,6 +101,7 @@ export async function startAnvil(options: AnvilOptions, log: Log): Promise<Anvil
       log.warn('chain-state-not-saved', { reason: (error as Error).message });
     }
     await child.stop();
+    await saving;
   };
 
   child.exited.then(() => stopping.abort());

@@ -10,16 +10,22 @@ import type { LedgerOptions } from './options.ts';
 export type KeyOptions = Pick<LedgerOptions, 'directory' | 'key' | 'keyFile' | 'passphraseFile'>;
 
 const KEY_FILE = 'key';
+/** Is there once the account has been used: another account could not go on. */
+const DEPLOYMENT_FILE = 'deployment.json';
 
 /**
  * The institution's account: of the key given, of the file given, or of the one in `directory`, which is made at first use.
- * @throws DagpacsError `bad-setting` for what is not a private key, `storage-failed`
+ * @throws DagpacsError `bad-setting` for what is not a private key, `chain-mismatch` where the one that was used is gone,
+ * `storage-failed`
  */
 export async function accountOf(options: KeyOptions): Promise<PrivateKeyAccount> {
   const held = await heldAccount(options);
   if (held) return held;
+  const path = join(options.directory, KEY_FILE);
+  if (await readIfThere(join(options.directory, DEPLOYMENT_FILE)))
+    throw new DagpacsError('chain-mismatch', `${path} is gone: the key of the account that anchored here is needed`);
   const made = generatePrivateKey();
-  await writeDurably(join(options.directory, KEY_FILE), `${made}\n`);
+  await writeDurably(path, `${made}\n`);
   return privateKeyToAccount(made);
 }
 

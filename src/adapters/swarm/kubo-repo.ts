@@ -3,10 +3,14 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { DagpacsError } from '../../kernel/errors.ts';
 import { type Config, makePrivate } from './private-config.ts';
 
 const run = promisify(execFile);
 const INIT_TIMEOUT_MS = 60_000;
+
+const SWARM_KEY =
+  /^\/key\/swarm\/psk\/1\.0\.0\/\r?\n(\/base16\/\r?\n[0-9a-fA-F]{64}|\/base64\/\r?\n[A-Za-z0-9+/]{43}=)\s*$/;
 
 /** The child's whole environment: it is given nothing of ours, where the key of the chain may be. */
 export function kuboEnvironment(repo: string): NodeJS.ProcessEnv {
@@ -31,6 +35,10 @@ async function settle(repo: string): Promise<void> {
   const key = join(repo, 'swarm.key');
   if (!(await exists(key))) {
     await replace(key, `/key/swarm/psk/1.0.0/\n/base16/\n${randomBytes(32).toString('hex')}\n`);
+  }
+  if (!SWARM_KEY.test(await readFile(key, 'utf8'))) {
+    const rule = '/key/swarm/psk/1.0.0/, /base16/ and 64 hexadecimal digits, a line each';
+    throw new DagpacsError('swarm-unavailable', `the swarm key in the data directory is malformed: it must be ${rule}`);
   }
   const file = join(repo, 'config');
   const text = await readFile(file, 'utf8');

@@ -21,7 +21,7 @@ export async function openFileVault({ directory }: VaultOptions): Promise<Vault>
   const cache = new Map<string, StudyKey>();
   const making = new Map<string, Promise<StudyKey>>();
   await attempt('open', () => mkdir(studies, { recursive: true, mode: 0o700 }));
-  const nameKey = await installationKey('names');
+  const nameKey = await keyOfNames();
 
   function pathOf(studyInstanceUID: string): string {
     return join(studies, createHmac('sha256', nameKey).update(studyInstanceUID).digest('hex'));
@@ -36,6 +36,19 @@ export async function openFileVault({ directory }: VaultOptions): Promise<Vault>
   async function installationKey(name: string): Promise<Uint8Array> {
     const path = join(directory, `${name}.key`);
     return (await readKey(path)) ?? writeKey(path);
+  }
+
+  /** A new one would hide every study's key: each study would get another, and what is sealed could not be opened. */
+  async function keyOfNames(): Promise<Uint8Array> {
+    const path = join(directory, 'names.key');
+    const held = await readKey(path);
+    if (held) return held;
+    const names = await attempt('list', () => readdir(studies));
+    if (names.length === 0) return writeKey(path);
+    throw new DagpacsError(
+      'storage-failed',
+      `${path} is gone, and the studies' keys are not found without it: restore it`,
+    );
   }
 
   async function find(studyInstanceUID: string): Promise<StudyKey | undefined> {
@@ -80,7 +93,8 @@ async function readKey(path: string): Promise<Uint8Array | undefined> {
     }
   });
   if (key && key.length !== KEY_BYTES) {
-    throw new DagpacsError('storage-failed', `a vault file holds ${key.length} bytes instead of ${KEY_BYTES}`);
+    const rule = `holds ${key.length} bytes instead of ${KEY_BYTES}`;
+    throw new DagpacsError('storage-failed', `${path} ${rule}: remove it and restore it from a backup`);
   }
   return key;
 }

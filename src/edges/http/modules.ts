@@ -1,3 +1,4 @@
+import type { CommitmentRequests } from '../../flows/commitment/requests.ts';
 import type { Ingest } from '../../flows/ingest/received.ts';
 import type { Scrub } from '../../flows/objects/scrub-report.ts';
 import type { CustodyView } from '../../flows/serve/custody.ts';
@@ -31,6 +32,7 @@ export interface HttpModules {
   fileSet: MakeFileSet;
   index: Pick<Index, 'query'>;
   custody: CustodyView;
+  commitments: CommitmentRequests;
   gateway: Gateway;
   archive: StudyArchive;
   scrub: Pick<Scrub, 'run'>;

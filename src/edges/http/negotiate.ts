@@ -26,12 +26,18 @@ export function negotiate<T extends Representation>(
   return chosen;
 }
 
-/** The media type of a JSON answer: `application/dicom+json` unless plain JSON is what is asked for. */
-export function negotiateJson(accepted: readonly MediaRange[]): string {
-  return negotiate(accepted, [
-    { multipart: false, type: 'application/dicom+json' },
-    { multipart: false, type: 'application/json' },
-  ]).type;
+const MODELS: readonly Representation[] = [
+  { multipart: false, type: 'application/dicom+json' },
+  { multipart: false, type: 'application/json' },
+  { multipart: true, type: 'application/dicom+xml' },
+];
+
+/**
+ * How data sets are given as text: `application/dicom+json` unless plain JSON, or a part of XML for each (PS3.18 §8.7.3), is
+ * what is asked for.
+ */
+export function negotiateModel(accepted: readonly MediaRange[]): Representation {
+  return negotiate(accepted, MODELS);
 }
 
 /** True where the client takes gzip (RFC 9110 §12.5.3). */

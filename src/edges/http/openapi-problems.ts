@@ -24,12 +24,12 @@ export function problemStatuses(operation: Operation): number[] {
     .sort((a, b) => a - b);
 }
 
-function kindsOf({ method, tag, params, body, headers }: Operation): number[] {
+function kindsOf({ method, tag, params, query, body, headers }: Operation): number[] {
   if (tag === 'Health') return [400, 500];
   const statuses = [400, 406, 500, 503];
-  if (method !== 'GET') statuses.push(403);
-  if (Object.keys(params.shape).length > 0) statuses.push(404);
-  if (body) statuses.push(413, 415);
+  if (method !== 'GET') statuses.push(403, 415);
+  if (Object.keys(params.shape).length > 0 || !query.safeParse({}).success) statuses.push(404);
+  if (body) statuses.push(413);
   if (headers && 'Range' in headers) statuses.push(416);
   if (tag === 'IPFS') statuses.push(403, 410, 412, 501);
   if (tag === 'DIMSE') statuses.push(502);

@@ -3,6 +3,7 @@ import { exampleOf, type JsonSchema } from './openapi-example.ts';
 import { problemContent, problemReference, problemResponses, problemStatuses } from './openapi-problems.ts';
 import * as archive from './schemas/archive.ts';
 import { CAPABILITIES_TYPES, DICOM_WEB } from './schemas/capabilities.ts';
+import * as commitment from './schemas/commitment.ts';
 import * as custody from './schemas/custody.ts';
 import * as dicomWeb from './schemas/dicom-web.ts';
 import * as docs from './schemas/docs.ts';
@@ -19,6 +20,7 @@ export const operations: readonly Operation[] = [
   dicomWeb,
   render,
   wadoUri,
+  commitment,
   transfer,
   custody,
   archive,
@@ -147,6 +149,7 @@ function describeOptions({ id, tag, path, params }: Pick<Operation, 'id' | 'tag'
       204: { description: 'To the question of a browser whether a page may (CORS)' },
       400: problemReference(400),
       406: problemReference(406),
+      415: problemReference(415),
       default: problemReference(500),
     },
   };

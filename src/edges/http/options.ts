@@ -16,6 +16,8 @@ export interface HttpOptions {
   maxResults: number;
   /** Instances of one STOW request that may wait for their commit while the next ones are read. */
   storeWindow: number;
+  /** Bytes that the body of one STOW request may have, without its content coding. */
+  storeMaxBytes: number;
   /** Connections at one time; more are closed at once. */
   maxConnections: number;
   /** Milliseconds in which a request's header must be complete. */
@@ -35,6 +37,7 @@ export const httpDefaults: HttpOptions = {
   gateway: 'loopback',
   maxResults: 10_000,
   storeWindow: 16,
+  storeMaxBytes: 64 * 1024 ** 3,
   maxConnections: 1024,
   headersTimeoutMs: 15_000,
   idleTimeoutMs: 120_000,

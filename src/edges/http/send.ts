@@ -1,16 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { FastifyReply } from 'fastify';
 import { contentTypeOf, type Representation } from '../../dicom/accept.ts';
+import type { DicomJson } from '../../dicom/model.ts';
+import { nativeModelOf } from '../../dicom/native-model.ts';
 import { isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
+import { allowsRange } from './conditional.ts';
 import { parseRange } from './range.ts';
 
 /** One resource on its way out. */
 export interface OutgoingPart {
   form: Representation;
-  /** Absolute URL. */
-  location: string;
+  /** Absolute URL, where the part has one. */
+  location?: string;
   /** Undefined where it shows only when the bytes are made: then the answer is sent in chunks, without ranges. */
   size: number | undefined;
   /** Chunks must stay unchanged after they are yielded: they wait in the socket's queue. */
@@ -54,7 +58,8 @@ export async function sendMultipart(
     const start = `${index === 0 ? '' : '\r\n'}--${boundary}\r\n`;
     const length = part.size === undefined ? '' : `Content-Length: ${part.size}\r\n`;
     const header = `Content-Type: ${contentTypeOf(part.form)}\r\n${length}`;
-    const text = `${start}${header}Content-Location: ${part.location}\r\n\r\n`;
+    const location = part.location === undefined ? '' : `Content-Location: ${part.location}\r\n`;
+    const text = `${start}${header}${location}\r\n`;
     return { text, size: part.size, bytes: () => part.bytes() };
   });
   pieces.push({ text: `\r\n--${boundary}--\r\n`, size: 0 });
@@ -66,19 +71,44 @@ export async function sendMultipart(
 export async function sendSingle(reply: FastifyReply, log: Log, part: OutgoingPart): Promise<FastifyReply> {
   const { size } = part;
   if (size === undefined) {
-    reply.header('content-type', contentTypeOf(part.form)).header('content-location', part.location);
+    describe(reply, part);
     return sendPieces(reply, log, [{ text: '', size, bytes: () => part.bytes() }]);
   }
   reply.header('accept-ranges', 'bytes');
-  const { range: header, 'if-range': condition } = reply.request.headers;
-  const range = reply.request.method === 'GET' && condition === undefined ? parseRange(header, size) : undefined;
+  const ranged = reply.request.method === 'GET' && allowsRange(reply);
+  const range = ranged ? parseRange(reply.request.headers.range, size) : undefined;
   if (range === 'unsatisfiable') {
     return reply.code(416).header('content-range', `bytes */${size}`).send();
   }
   const { start, end } = range ?? { start: 0, end: size };
   if (range !== undefined) reply.code(206).header('content-range', `bytes ${start}-${end - 1}/${size}`);
-  reply.header('content-type', contentTypeOf(part.form)).header('content-location', part.location);
+  describe(reply, part);
   return sendPieces(reply, log, [{ text: '', size: end - start, bytes: () => part.bytes(start, end) }]);
+}
+
+function describe(reply: FastifyReply, { form, location }: OutgoingPart): void {
+  reply.header('content-type', contentTypeOf(form));
+  if (location !== undefined) reply.header('content-location', location);
+}
+
+/**
+ * Sends data sets as Native DICOM Models, a part each (PS3.18 §8.7.3.2), made one after the other and at the turn of everybody
+ * else; 204 where there are none.
+ */
+export function sendModels(reply: FastifyReply, log: Log, datasets: Iterable<DicomJson>): unknown {
+  const iterator = datasets[Symbol.iterator]();
+  const first = iterator.next();
+  if (first.done) return reply.code(204).send();
+  const boundary = randomBytes(18).toString('hex');
+  async function* parts() {
+    for (let next: IteratorResult<DicomJson> = first; !next.done; next = iterator.next()) {
+      yield Buffer.from(`--${boundary}\r\nContent-Type: application/dicom+xml\r\n\r\n${nativeModelOf(next.value)}\r\n`);
+      await turn();
+    }
+    yield Buffer.from(`--${boundary}--\r\n`);
+  }
+  reply.header('content-type', `multipart/related; type="application/dicom+xml"; boundary=${boundary}`);
+  return sendBody(reply, log, undefined, parts);
 }
 
 /** Sends bytes, in chunks where `size` is undefined; the headers that describe them are set already. */

@@ -4,6 +4,12 @@ import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Outcome } from './store-response.ts';
 
+/** A part that is to become an instance, with the UIDs that are known of it before it is read. */
+export interface StorePart extends MultipartPart {
+  sopClassUID?: string;
+  sopInstanceUID?: string;
+}
+
 export interface StoreOptions {
   /** For custody: `http:<address>`. */
   from: string;
@@ -19,10 +25,10 @@ export interface StoreOptions {
  * Hands each part to the ingest, in order. A part's bytes are read to their end before the next part begins, but its commit
  * is not waited for: up to `window` instances share the fsyncs. A part that fails is refused by itself; where the body
  * breaks off, so is the part that was not complete, and what came before stays stored.
- * @throws DagpacsError `malformed-multipart` where the body breaks before its first part; `sender-aborted`
+ * @throws DagpacsError `malformed-multipart`, `too-large` where the body breaks before its first part; `sender-aborted`
  */
 export async function storeParts(
-  source: AsyncIterable<MultipartPart>,
+  source: AsyncIterable<StorePart>,
   { from, studyInstanceUID, types, window }: StoreOptions,
   { ingest, log }: { ingest: Ingest; log: Log },
 ): Promise<Outcome[]> {
@@ -32,7 +38,7 @@ export async function storeParts(
   const expect = studyInstanceUID === undefined ? {} : { expect: { studyInstanceUID } };
   let broken: unknown;
 
-  function take(part: MultipartPart): Promise<void> {
+  function take(part: StorePart): Promise<void> {
     const index = parts++;
     const problem = part.error ?? typeProblem(part.headers.get('content-type'), types);
     if (problem !== undefined) {
@@ -49,7 +55,9 @@ export async function storeParts(
         if (settled.outcome === 'refused' && settled.error.code !== 'sender-aborted') {
           log.warn('store-refused', { peer: from, code: settled.error.code });
         }
-        outcomes[index] = settled;
+        const { sopClassUID, sopInstanceUID } = part;
+        const known = { ...(sopClassUID && { sopClassUID }), ...(sopInstanceUID && { sopInstanceUID }) };
+        outcomes[index] = settled.outcome === 'refused' ? { ...known, ...settled } : settled;
       })
       .catch((error: unknown) => {
         log.error('store-failed', { code: isDagpacsError(error) ? error.code : 'unexpected' });
@@ -70,7 +78,8 @@ export async function storeParts(
   }
   await Promise.all(pending);
   if (broken === undefined) return outcomes;
-  if (!isDagpacsError(broken, 'malformed-multipart') || outcomes.length === 0) throw broken;
+  if (!(isDagpacsError(broken, 'malformed-multipart') || isDagpacsError(broken, 'too-large'))) throw broken;
+  if (outcomes.length === 0) throw broken;
   const last = outcomes.at(-1);
   // The part that was cut has its refusal already; a break between parts has none.
   if (last?.outcome !== 'refused' || last.error !== broken) outcomes.push(refusal(broken));

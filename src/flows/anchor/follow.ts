@@ -28,11 +28,14 @@ export async function followChain(modules: FollowModules): Promise<void> {
 
 /**
  * Asks for the anchors again, newest first down to the first whose block is still there, and changes all that changed in one
- * transaction.
+ * transaction. From the sequence `lacking` on the contract has none, whatever blocks there are: it is a new one.
  * @throws DagpacsError `chain-unavailable`, `chain-mismatch`
  */
-export async function compareAnchors({ index, ledger, log }: FollowModules): Promise<void> {
-  const { changes, final } = await compare({ index, ledger });
+export async function compareAnchors(
+  { index, ledger, log }: FollowModules,
+  lacking = Number.POSITIVE_INFINITY,
+): Promise<void> {
+  const { changes, final } = await compare({ index, ledger }, lacking);
   if (changes.length > 0) {
     index.setAllAnchored(changes);
     const lost = changes.filter(({ anchored }) => !anchored).length;
@@ -42,14 +45,15 @@ export async function compareAnchors({ index, ledger, log }: FollowModules): Pro
 }
 
 /** The batches that are not where the index has them, and how many of those were called final. */
-async function compare({ index, ledger }: Pick<FollowModules, 'index' | 'ledger'>) {
+async function compare({ index, ledger }: Pick<FollowModules, 'index' | 'ledger'>, lacking: number) {
   const changes: { id: Hex; anchored: Anchored | undefined }[] = [];
   let final = 0;
   for (let before: number | undefined; ; ) {
     const page = index.batches(PAGE, before);
-    for (const { id, anchored, finalAt } of page) {
+    for (const { id, sequence, anchored, finalAt } of page) {
       if (!anchored) continue;
-      if ((await ledger.hashAt(anchored.blockNumber)) === anchored.blockHash) return { changes, final };
+      if (sequence < lacking && (await ledger.hashAt(anchored.blockNumber)) === anchored.blockHash)
+        return { changes, final };
       changes.push({ id, anchored: await ledger.find(id) });
       if (finalAt !== undefined) final += 1;
     }

@@ -18,6 +18,9 @@ export interface ReplicateOptions {
   careful: boolean;
 }
 
+/** Blocks of which a node is asked at once whether it holds them. */
+const ASKED_AT_ONCE = 32;
+
 /**
  * Brings a batch to a node: every block of its instances, then the record, which is pinned. The pin is what counts: it
  * proves that the node holds all that the record links.
@@ -32,14 +35,28 @@ export async function replicate(
 ): Promise<number> {
   let held = 0;
   const lacking = async function* () {
-    for await (const cid of cidsOf(batch, modules)) {
-      if (await node.has(cid)) held += 1;
-      else yield { cid, bytes: await wholeBlock(cid, modules.blocks) };
+    for await (const cids of inGroups(cidsOf(batch, modules), ASKED_AT_ONCE)) {
+      const has = await Promise.all(cids.map((cid) => node.has(cid)));
+      for (const [i, cid] of cids.entries()) {
+        if (has[i]) held += 1;
+        else yield { cid, bytes: await wholeBlock(cid, modules.blocks) };
+      }
     }
   };
   if (!fromPeer) await node.put(careful ? lacking() : blocksOf(batch, modules));
   await node.pin(batch.record);
   return held;
+}
+
+async function* inGroups<T>(source: AsyncIterable<T>, size: number): AsyncIterable<T[]> {
+  let group: T[] = [];
+  for await (const item of source) {
+    group.push(item);
+    if (group.length < size) continue;
+    yield group;
+    group = [];
+  }
+  if (group.length > 0) yield group;
 }
 
 /** The node compares what it gets with the CID, so that hashing here would be for nothing while all is well. */

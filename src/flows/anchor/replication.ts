@@ -52,7 +52,9 @@ export function startReplication({ copies }: { copies: number }, modules: Replic
 
   for (const node of swarm.nodes) {
     let since: string | undefined;
-    let careful = true;
+    /** What was begun before our start is not known; nor what the node took of batches that failed. */
+    let unknown = true;
+    const failed = new Set<Hex>();
     /** Getting a batch of a peer failed: the next one is sent. */
     let distrust = false;
     /** A record that the node has confirmed: where that is gone, it came back with another repository. */
@@ -67,26 +69,27 @@ export function startReplication({ copies }: { copies: number }, modules: Replic
         sampledAt = Date.now();
       }
       if (status.since !== since || doubtful) {
-        careful = true;
         retire(swarm.nodes, copies, modules);
         sample = await reconcile(node, status.node, copies, modules);
         since = status.since;
       }
       const batch = nextFor(node, status.node);
       if (!batch) return false;
+      const careful = unknown || failed.has(batch.id);
       const fromPeer = !distrust && isAtPeer(batch, node);
       occupy(batch, node);
       try {
         const held = await replicate(batch, node, { fromPeer, careful }, modules);
         // Nothing was there already: what was broken off before is behind us.
-        if (!fromPeer && held === 0) careful = false;
+        if (!fromPeer && held === 0) unknown = false;
+        failed.delete(batch.id);
         distrust = false;
         postponed.delete(batch.id);
         sample = batch.record;
         index.confirm(batch.id, { node: status.node, at: new Date().toISOString() }, copies);
         if (index.batch(batch.id)?.replicatedAt !== undefined) modules.onReplicated();
       } catch (error) {
-        careful = true;
+        failed.add(batch.id);
         distrust = fromPeer;
         if (!isDagpacsError(error, 'block-missing') && !isDagpacsError(error, 'block-damaged')) throw error;
         postpone(batch, error.message);

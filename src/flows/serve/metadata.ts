@@ -1,5 +1,6 @@
 import { promisify } from 'node:util';
 import { constants, gzip, zstdDecompressSync } from 'node:zlib';
+import type { DicomJson } from '../../dicom/model.ts';
 import type { Index } from '../../ports/index.ts';
 import { MadeOnce } from './made-once.ts';
 import type { Scope } from './served.ts';
@@ -38,6 +39,11 @@ export class MetadataBodies {
     if (part === '' && chunks.length === 0) return [];
     chunks.push(Buffer.from(`${part}]`));
     return chunks;
+  }
+
+  /** Each instance's by itself. */
+  *documents(scope: Scope, base: string): Generator<DicomJson, undefined> {
+    for (const row of this.#headers(scope)) yield JSON.parse(absolute(row, base)) as DicomJson;
   }
 
   /** One instance is looked up by itself: its series may have thousands. */

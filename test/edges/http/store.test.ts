@@ -1,6 +1,9 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { Readable } from 'node:stream';
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { test } from 'tap';
+import { readNativeModel } from '../../../src/dicom/read-native-model.ts';
 import { multipartOf, post, stow } from '../../fixtures/stow.ts';
 import { instance, startMemoryBridge } from './memory-bridge.ts';
 
@@ -106,7 +109,7 @@ test('bodies that are not multipart, by the rule they break', async (t) => {
     ['no type at all', '', whole, 415, /Content-Type/],
     ['a type that is none', 'dicom', whole, 415, /Unsupported Media Type/],
     ['JSON', 'application/json', Buffer.from('{}'), 415, /multipart\/related/],
-    ['metadata and bulk data', contentType.replace('dicom"', 'dicom+json"'), whole, 415, /multipart\/related/],
+    ['metadata that are none', contentType.replace('dicom"', 'dicom+json"'), whole, 400, /a part of metadata/],
   ];
   for (const [name, type, body, status, text] of cases) {
     const result = await post(bridge.dicomWeb, { contentType: type, body });
@@ -115,20 +118,18 @@ test('bodies that are not multipart, by the rule they break', async (t) => {
     t.match(result.text, text, name);
     t.match(JSON.parse(result.text), { title: String, status, type: String }, name);
   }
-  const compressed = await fetch(`${bridge.dicomWeb}/studies`, {
-    method: 'POST',
-    headers: { 'content-type': contentType, 'content-encoding': 'gzip' },
-    body: whole,
-  });
+  const other = (header: Record<string, string>) =>
+    fetch(`${bridge.dicomWeb}/studies`, {
+      method: 'POST',
+      headers: { 'content-type': contentType, ...header },
+      body: whole,
+    });
+  const compressed = await other({ 'content-encoding': 'compress' });
   t.equal(compressed.status, 415);
-  t.match(await compressed.json(), { attribute: 'Content-Encoding' });
-  const xml = await fetch(`${bridge.dicomWeb}/studies`, {
-    method: 'POST',
-    headers: { 'content-type': contentType, accept: 'application/dicom+xml' },
-    body: whole,
-  });
-  t.equal(xml.status, 406);
-  t.match(await xml.json(), { available: ['application/dicom+json', 'application/json'] });
+  t.match(await compressed.json(), { attribute: 'Content-Encoding', rule: /gzip, x-gzip, deflate, br, zstd/ });
+  const html = await other({ accept: 'text/html' });
+  t.equal(html.status, 406);
+  t.match(await html.json(), { available: ['application/dicom+json', 'application/json', 'application/dicom+xml'] });
   t.equal(bridge.stored.length, 0);
 });
 
@@ -287,4 +288,101 @@ test('commits are waited for together, never more than the window', async (t) =>
   t.teardown(() => bridge.close());
   const { status, stored } = await post(bridge.dicomWeb, multipartOf(Array.from({ length: 20 }, () => instance({}))));
   t.strictSame([status, stored.length, most], [200, 20, 4]);
+});
+
+test('bodies with a content coding are stored; bombs, broken and too large ones are not', async (t) => {
+  const bridge = await startMemoryBridge({ http: { storeMaxBytes: 300_000_000 } });
+  t.teardown(() => bridge.close());
+  const { contentType: type, body } = multipartOf([
+    instance({ sop: '1.1' }, Buffer.alloc(400_000, 1)),
+    instance({ sop: '1.2' }),
+  ]);
+  const send = (coding: string, bytes: Buffer | Readable) =>
+    fetch(`${bridge.dicomWeb}/studies`, {
+      method: 'POST',
+      headers: { 'content-type': type, 'content-encoding': coding },
+      body: bytes as unknown as string,
+      duplex: 'half',
+    } as RequestInit);
+  for (const [coding, encode] of Object.entries({
+    gzip: gzipSync,
+    deflate: deflateSync,
+    br: brotliCompressSync,
+    zstd: zstdCompressSync,
+  })) {
+    bridge.stored.length = 0;
+    const response = await send(coding, encode(body));
+    t.equal(response.status, 200, coding);
+    t.equal(bridge.stored.length, 2, coding);
+    await response.arrayBuffer();
+  }
+  const chunked = await send('gzip', Readable.from([gzipSync(body)]));
+  t.equal(chunked.status, 200, 'in chunks');
+  bridge.stored.length = 0;
+  const cases: [string, Buffer, number, RegExp][] = [
+    ['no gzip', Buffer.from('no gzip at all'), 400, /compressed as Content-Encoding says/],
+    ['cut short', gzipSync(body).subarray(0, 300), 400, /compressed as Content-Encoding says/],
+    [
+      'a bomb',
+      gzipSync(Buffer.concat([body.subarray(0, 300), Buffer.alloc(100_000_000), body.subarray(300)])),
+      413,
+      /250 times/,
+    ],
+  ];
+  for (const [name, bytes, status, text] of cases) {
+    const response = await send('gzip', bytes);
+    t.equal(response.status, status, name);
+    t.match(await response.text(), text, name);
+  }
+});
+
+test('a body beyond the setting is 413, whether it announces its length or not', async (t) => {
+  const bridge = await startMemoryBridge({ http: { storeMaxBytes: 100_000 } });
+  t.teardown(() => bridge.close());
+  const { contentType: type, body } = multipartOf([
+    instance({ sop: '1.1' }),
+    instance({ sop: '1.2' }, Buffer.alloc(200_000)),
+  ]);
+  const send = (bytes: Buffer | Readable, contentType = type) =>
+    fetch(`${bridge.dicomWeb}/studies`, {
+      method: 'POST',
+      headers: { 'content-type': contentType },
+      body: bytes as unknown as string,
+      duplex: 'half',
+    } as RequestInit);
+  const announced = await send(body);
+  t.equal(announced.status, 413);
+  t.match(await announced.json(), { attribute: 'Content-Length', rule: /100000 bytes \(DAGPACS_STOW_MAX_BYTES\)/ });
+  t.equal(bridge.stored.length, 0);
+  const chunked = await send(Readable.from([body]));
+  t.equal(chunked.status, 202, 'what came before is stored');
+  t.match(await chunked.text(), /DAGPACS_STOW_MAX_BYTES/);
+  t.strictSame(
+    bridge.stored.map(({ sopInstanceUID }) => sopInstanceUID),
+    ['1.1'],
+  );
+  const single = await send(Readable.from([instance({ sop: '1.3' }, Buffer.alloc(200_000))]), 'application/dicom');
+  t.equal(single.status, 413);
+  const form = new FormData();
+  form.append('file', new Blob([instance({ sop: '1.4' }, Buffer.alloc(200_000))]));
+  const posted = await fetch(`${bridge.dicomWeb}/studies`, { method: 'POST', body: form });
+  t.equal(posted.status, 413);
+});
+
+test('the response as a Native DICOM Model', async (t) => {
+  const bridge = await startMemoryBridge();
+  t.teardown(() => bridge.close());
+  const { contentType: type, body } = multipartOf([instance({ sop: '1.1' }), instance({ sop: '1.2', fate: 'refuse' })]);
+  const response = await fetch(`${bridge.dicomWeb}/studies`, {
+    method: 'POST',
+    headers: { 'content-type': type, accept: 'application/dicom+xml' },
+    body,
+  });
+  t.equal(response.status, 202);
+  t.equal(response.headers.get('content-type'), 'application/dicom+xml');
+  const model = readNativeModel(await response.text());
+  t.match(model, {
+    '00081198': { vr: 'SQ', Value: [{ '00081155': { Value: ['1.2'] }, '00081197': { vr: 'US', Value: ['43264'] } }] },
+    '00081199': { vr: 'SQ', Value: [{ '00081155': { Value: ['1.1'] } }] },
+  });
 });

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { isFresh, validatorsOf } from '../conditional.ts';
 import type { RouteContext } from '../modules.ts';
 import * as schemas from '../schemas/custody.ts';
 import { scrub as scrubNow } from '../schemas/scrub.ts';
@@ -21,6 +22,8 @@ export function addCustodyRoutes(app: FastifyInstance, { custody, serve, scrub, 
   addRoute(app, schemas.retrieveVersion, async ({ params, request, reply }) => {
     const { sopInstanceUID, version } = params;
     const instance = serve.version(sopInstanceUID, version);
+    const validators = validatorsOf([instance], true);
+    if (isFresh(reply, validators)) return reply.code(304).send();
     return sendSingle(reply, log, {
       form: { multipart: false, type: 'application/dicom', transferSyntaxUID: instance.transferSyntaxUID },
       location: `${base(request)}/custody/instances/${sopInstanceUID}/versions/${version}`,

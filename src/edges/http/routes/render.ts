@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Representation } from '../../../dicom/accept.ts';
 import { parseQuality, parseViewport, parseWindow } from '../../../dicom/render-parameters.ts';
 import type { ImageFormat } from '../../../dicom/rendering.ts';
+import { checkFrameNumber } from '../../../flows/serve/frame-number.ts';
 import type { Renderable, RenderParameters, StoredDocument } from '../../../flows/serve/rendered.ts';
 import type { Scope } from '../../../flows/serve/served.ts';
 import type { InstanceUIDs } from '../../../ports/index.ts';
@@ -61,6 +62,9 @@ export function addRenderRoutes(app: FastifyInstance, context: RouteContext): vo
   async function sendFrames(call: Call<InstanceUIDs & { frames: string }, RenderQuery>) {
     const parameters = parametersOf(call.query);
     const numbers = call.params.frames.split(',').map(Number);
+    // Before anything is sent: a part that cannot be had would only cut the answer.
+    const [{ count }] = render.renderable(call.params) as [Renderable];
+    for (const number of numbers) checkFrameNumber(number, count);
     const one = numbers.length === 1;
     const offers = [...forms(STILL, one ? [false, true] : [true]), ...forms([MOVING], [false, true])];
     const form = negotiate(acceptedBy(call.request, call.query), offers);

@@ -1,13 +1,14 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
+import type { DicomJson } from '../../../dicom/model.ts';
 import type { QueryLevel } from '../../../dicom/query.ts';
 import { parseQueryParameters } from '../../../dicom/query-parameters.ts';
 import type { RouteContext } from '../modules.ts';
-import { acceptedBy, negotiateJson } from '../negotiate.ts';
+import { acceptedBy, negotiateModel } from '../negotiate.ts';
 import * as schemas from '../schemas/dicom-web.ts';
 import type { Operation } from '../schemas/operation.ts';
-import { sendStream } from '../send.ts';
+import { sendModels, sendStream } from '../send.ts';
 import { addRoute } from './route.ts';
 
 /** How the index writes a URL whose base it does not know; quotes inside of values are escaped, so nothing else looks so. */
@@ -25,7 +26,7 @@ export function addSearchRoutes(app: FastifyInstance, context: RouteContext): vo
     level: QueryLevel,
   ) {
     addRoute(app, operation, ({ params, query, request, reply }) => {
-      const type = negotiateJson(acceptedBy(request, query));
+      const { multipart, type } = negotiateModel(acceptedBy(request, query));
       const { limit, offset, fuzzymatching, includefield, orderby } = query;
       const scope = params as { studyInstanceUID?: string; seriesInstanceUID?: string };
       const search = {
@@ -42,7 +43,9 @@ export function addSearchRoutes(app: FastifyInstance, context: RouteContext): vo
         }),
       );
       if (more) reply.header('warning', WARNING);
-      const body = chunksOf(rows, `"Value":["${base(request)}/dicom-web/`);
+      const url = `"Value":["${base(request)}/dicom-web/`;
+      if (multipart) return sendModels(reply, log, modelsOf(rows, url));
+      const body = chunksOf(rows, url);
       const first = body.next().value as Buffer;
       const second = body.next();
       reply.type(type);
@@ -72,6 +75,10 @@ function* chunksOf(rows: Iterable<string>, url: string): Generator<Buffer, undef
     text = '';
   }
   yield Buffer.from(`${text}]`.replaceAll(RELATIVE, () => url));
+}
+
+function* modelsOf(rows: Iterable<string>, url: string): Generator<DicomJson, undefined> {
+  for (const row of rows) yield JSON.parse(row.replaceAll(RELATIVE, () => url)) as DicomJson;
 }
 
 /** A long answer leaves everybody else their turn. */

@@ -92,9 +92,11 @@ const dicomJson = z
       ],
     ],
   });
+/** Native DICOM Models (PS3.19 A.1), a part each. */
+const XML_PARTS = 'multipart/related; type="application/dicom+xml"';
 const found: Answer = {
   description: 'The matches; an empty array where there are none',
-  content: { 'application/dicom+json': dicomJson, 'application/json': dicomJson },
+  content: { 'application/dicom+json': dicomJson, 'application/json': dicomJson, [XML_PARTS]: null },
   headers: { Warning: '299 where results were cut' },
 };
 const instances: Answer = {
@@ -105,7 +107,7 @@ const instances: Answer = {
 };
 const metadata: Answer = {
   description: 'The header of every instance, with a BulkDataURI in place of each large value',
-  content: { 'application/dicom+json': dicomJson, 'application/json': dicomJson },
+  content: { 'application/dicom+json': dicomJson, 'application/json': dicomJson, [XML_PARTS]: null },
 };
 const storeResult = z
   .record(z.string(), z.unknown())
@@ -128,7 +130,7 @@ const storeResult = z
   });
 const stored = (description: string): Answer => ({
   description,
-  content: { 'application/dicom+json': storeResult, 'application/json': storeResult },
+  content: { 'application/dicom+json': storeResult, 'application/json': storeResult, 'application/dicom+xml': null },
 });
 const storeAnswers = {
   200: stored('Every instance is stored, or was already'),
@@ -139,16 +141,23 @@ const storeAnswers = {
   415: stored('No part is an instance'),
   503: { ...stored('Overload: nothing is stored, try again later'), headers: { 'Retry-After': 'seconds' } },
 };
-const storeBody = ['multipart/related; type="application/dicom"', 'application/dicom', 'multipart/form-data'];
+const storeBody = [
+  ...['application/dicom', 'application/dicom+json', 'application/dicom+xml'].flatMap((type) => [
+    `multipart/related; type="${type}"`,
+    type,
+  ]),
+  'multipart/form-data',
+];
 const STORE_TEXT =
-  'Every part becomes an instance and is durable when it is answered for. A part that cannot be stored is listed in ' +
+  'Every part becomes an instance and is durable when it is answered for; of metadata (JSON, XML) and bulk data the bridge ' +
+  'makes the instances. The body may have a content coding (gzip, deflate, br, zstd). A part that cannot be stored is listed in ' +
   'Failed SOP Sequence (0008,1198) with Failure Reason (0008,1197) and Error Comment (0000,0902); the others are stored.';
 
 const tag = 'DICOMweb' as const;
-const range = { Range: 'one range of bytes, where the answer is a single part (RFC 9110 §14)' };
+export const range = { Range: 'one range of bytes, where the answer is a single part (RFC 9110 §14)' };
 
 function search<Params extends z.ZodObject>(id: string, path: string, summary: string, params: Params) {
-  const answers = { 200: found };
+  const answers = { 200: found, 204: { description: 'No match, where XML is asked for' } };
   return defineOperation({
     id,
     tag,
@@ -171,7 +180,7 @@ function read<Params extends z.ZodObject>(id: string, path: string, summary: str
     summary,
     params,
     query: negotiation,
-    answers: { 200: answer },
+    answers: { 200: answer, 304: { description: 'As the client has it already (If-None-Match, If-Modified-Since)' } },
   });
 }
 

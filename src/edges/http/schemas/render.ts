@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { framesOfInstance, INSTANCE, instance, negotiation, SERIES, STUDY, series, study } from './dicom-web.ts';
+import { framesOfInstance, INSTANCE, instance, negotiation, range, SERIES, STUDY, series, study } from './dicom-web.ts';
 import { type Answer, defineOperation } from './operation.ts';
 
 const query = negotiation.extend({
@@ -43,6 +43,7 @@ function operation<Params extends z.ZodObject>(
     summary,
     params,
     query,
+    headers: range,
     answers: { 200: answer },
   });
 }
