@@ -2,8 +2,9 @@
 pragma solidity ^0.8.20;
 
 import {IAnchorLog} from "./interfaces/IAnchorLog.sol";
+import {IConsortium} from "./interfaces/IConsortium.sol";
 
-/// @title AnchorLog: {IAnchorLog} for the members given at construction
+/// @title AnchorLog: {IAnchorLog} for the members of a consortium
 contract AnchorLog is IAnchorLog {
     /// Two slots: root; sequence and instances.
     struct Head {
@@ -18,18 +19,16 @@ contract AnchorLog is IAnchorLog {
         uint64 sequence;
     }
 
-    mapping(address account => bool) private _members;
+    /// Never changed. In storage, so that all logs have the same code, by which they are recognised.
+    IConsortium private _consortium;
     mapping(address institution => Head) private _heads;
     /// By institution, so that no member can take another's batch by writing its id first.
     mapping(address institution => mapping(bytes32 batch => Place)) private _places;
 
-    constructor(address[] memory members) {
-        if (members.length == 0) revert NoMembers();
-        for (uint256 i = 0; i < members.length; i++) {
-            address member = members[i];
-            if (member == address(0) || _members[member]) revert InvalidMember(member);
-            _members[member] = true;
-        }
+    /// @param members The consortium whose members may anchor.
+    constructor(IConsortium members) {
+        if (address(members).code.length == 0) revert NoConsortium(address(members));
+        _consortium = members;
     }
 
     /// @inheritdoc IAnchorLog
@@ -80,6 +79,11 @@ contract AnchorLog is IAnchorLog {
 
     /// @inheritdoc IAnchorLog
     function isMember(address account) public view returns (bool) {
-        return _members[account];
+        return _consortium.isMember(account);
+    }
+
+    /// @inheritdoc IAnchorLog
+    function consortium() external view returns (address) {
+        return address(_consortium);
     }
 }

@@ -63,11 +63,8 @@ interface IAnchorLog {
     /// @notice A study is named of which no instance would be anchored.
     error EmptyStudy(bytes32 studyReference);
 
-    /// @notice A consortium needs at least one member.
-    error NoMembers();
-
-    /// @notice The zero address, or an address that is named twice, cannot be a member.
-    error InvalidMember(address member);
+    /// @notice There is no contract at the address that was given as the consortium.
+    error NoConsortium(address given);
 
     /// @notice Anchors a batch of the sender's.
     /// @dev Reverts with {NotMember}, {EmptyBatch}, {StudyCountOutOfRange}, {OutOfSequence}, {PreviousRootMismatch},
@@ -93,6 +90,9 @@ interface IAnchorLog {
     /// @return sequence The batch's sequence.
     function anchorOf(address institution, bytes32 batch) external view returns (uint64 blockNumber, uint64 sequence);
 
-    /// @notice Whether `account` may anchor.
+    /// @notice Whether `account` may anchor: whether it is a member of {consortium} now.
     function isMember(address account) external view returns (bool);
+
+    /// @notice The consortium whose members may anchor; an {IConsortium}. It never changes.
+    function consortium() external view returns (address);
 }

@@ -1,12 +1,15 @@
-/** `npm run contracts`: compiles contracts/ and writes what the bridge needs of AnchorLog into its source. */
+/** `npm run contracts`: compiles contracts/ and writes what the bridge needs of them into its source. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { keccak256 } from 'viem/utils';
 import { forge, root } from './forge.ts';
 
-/** Where the result is committed. */
-export const target = join(root, 'src/adapters/ledger/anchor-log.ts');
+/** The contracts, and the files in which the result is committed. */
+const TARGETS = {
+  AnchorLog: 'src/adapters/ledger/anchor-log.ts',
+  Consortium: 'src/adapters/ledger/consortium.ts',
+} as const;
 
 interface Artifact {
   abi: Record<string, unknown>[];
@@ -14,24 +17,28 @@ interface Artifact {
   deployedBytecode: { object: `0x${string}` };
 }
 
-/** Compiles with the settings of foundry.toml, in a directory of its own, and gives the text of {@link target}. */
-export async function build(): Promise<string> {
+/** Compiles with the settings of foundry.toml, in a directory of its own, and gives the text of each target by its path. */
+export async function build(): Promise<Map<string, string>> {
   const directory = await mkdtemp(join(tmpdir(), 'dagpacs-contracts-'));
   try {
     const code = await forge(['build', 'contracts', '--out', directory, '--cache-path', directory], true);
     if (code !== 0) throw new Error(`forge build ended with ${code}`);
-    const artifact = JSON.parse(await readFile(join(directory, 'AnchorLog.sol/AnchorLog.json'), 'utf8')) as Artifact;
-    return source(artifact);
+    const texts = new Map<string, string>();
+    for (const [name, target] of Object.entries(TARGETS)) {
+      const artifact = JSON.parse(await readFile(join(directory, `${name}.sol/${name}.json`), 'utf8')) as Artifact;
+      texts.set(join(root, target), source(name, artifact));
+    }
+    return texts;
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
 }
 
-function source({ abi, bytecode, deployedBytecode }: Artifact): string {
+function source(name: string, { abi, bytecode, deployedBytecode }: Artifact): string {
   return [
-    '// biome-ignore-all format: written by `npm run contracts` from contracts/AnchorLog.sol.',
+    `// biome-ignore-all format: written by \`npm run contracts\` from contracts/${name}.sol.`,
     '',
-    '/** The interface of AnchorLog; its meaning is in contracts/interfaces/IAnchorLog.sol. */',
+    `/** The interface of ${name}; its meaning is in contracts/interfaces/I${name}.sol. */`,
     'export const abi = [',
     ...abi.map((entry) => `  ${JSON.stringify(entry)},`),
     '] as const;',
@@ -45,4 +52,4 @@ function source({ abi, bytecode, deployedBytecode }: Artifact): string {
   ].join('\n');
 }
 
-if (import.meta.main) await writeFile(target, await build());
+if (import.meta.main) for (const [target, text] of await build()) await writeFile(target, text);

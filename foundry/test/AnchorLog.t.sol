@@ -3,19 +3,22 @@ pragma solidity ^0.8.20;
 
 import {AnchorLog} from "contracts/AnchorLog.sol";
 import {IAnchorLog} from "contracts/interfaces/IAnchorLog.sol";
+import {IConsortium} from "contracts/interfaces/IConsortium.sol";
+import {Founding} from "./Founding.sol";
 import {vm, Vm} from "./Vm.sol";
 
-contract AnchorLogTest {
+contract AnchorLogTest is Founding {
     address internal constant ALICE = address(0xA11CE);
     address internal constant BOB = address(0xB0B);
     bytes32 internal constant ROOT = bytes32(uint256(0xabc));
 
+    IConsortium internal consortium;
     AnchorLog internal log;
 
     function setUp() public {
-        address[] memory members = new address[](2);
-        (members[0], members[1]) = (ALICE, BOB);
-        log = new AnchorLog(members);
+        consortium = found(ALICE);
+        admit(consortium, ALICE, BOB);
+        log = new AnchorLog(consortium);
     }
 
     function studies(uint256 n) internal pure returns (IAnchorLog.Study[] memory list) {
@@ -35,23 +38,31 @@ contract AnchorLogTest {
         anchor(ALICE, batch, sequence, previousRoot, ROOT);
     }
 
-    function test_membersAreThoseGiven() public view {
+    function test_membersAreThoseOfTheConsortium() public view {
+        vm.assertEq(log.consortium(), address(consortium));
         vm.assertTrue(log.isMember(ALICE));
         vm.assertTrue(log.isMember(BOB));
         vm.assertTrue(!log.isMember(address(this)));
     }
 
-    function test_aConsortiumHasMembers() public {
-        address[] memory members = new address[](0);
-        vm.expectRevert(abi.encodeWithSelector(IAnchorLog.NoMembers.selector));
-        new AnchorLog(members);
-        members = new address[](2);
-        (members[0], members[1]) = (ALICE, ALICE);
-        vm.expectRevert(abi.encodeWithSelector(IAnchorLog.InvalidMember.selector, ALICE));
-        new AnchorLog(members);
-        members[1] = address(0);
-        vm.expectRevert(abi.encodeWithSelector(IAnchorLog.InvalidMember.selector, address(0)));
-        new AnchorLog(members);
+    function test_aConsortiumIsAContract() public {
+        vm.expectRevert(abi.encodeWithSelector(IAnchorLog.NoConsortium.selector, BOB));
+        new AnchorLog(IConsortium(BOB));
+    }
+
+    function test_whoIsRemovedAnchorsNoMore_andGoesOnOnceAdmittedAgain() public {
+        anchor(BOB, bytes32(uint256(1)), 0, 0, ROOT);
+        vm.prank(BOB);
+        consortium.resign();
+        vm.expectRevert(abi.encodeWithSelector(IAnchorLog.NotMember.selector, BOB));
+        anchor(BOB, bytes32(uint256(2)), 1, ROOT, ROOT);
+        (bytes32 root, uint64 sequence,) = log.head(BOB);
+        vm.assertEq(root, ROOT);
+        vm.assertEq(sequence, 1);
+        admit(consortium, ALICE, BOB);
+        anchor(BOB, bytes32(uint256(2)), 1, ROOT, ROOT);
+        (, sequence,) = log.head(BOB);
+        vm.assertEq(sequence, 2);
     }
 
     function test_anchorEmitsTheBatchThenItsStudies() public {

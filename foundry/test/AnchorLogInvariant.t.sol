@@ -3,10 +3,12 @@ pragma solidity ^0.8.20;
 
 import {AnchorLog} from "contracts/AnchorLog.sol";
 import {IAnchorLog} from "contracts/interfaces/IAnchorLog.sol";
+import {IConsortium} from "contracts/interfaces/IConsortium.sol";
+import {Founding} from "./Founding.sol";
 import {vm} from "./Vm.sol";
 
 /// @dev Anchors as two members and a stranger, rightly and wrongly, and keeps its own books.
-contract AnchorLogHandler {
+contract AnchorLogHandler is Founding {
     AnchorLog public immutable log;
     address[3] public senders = [address(0xA11CE), address(0xB0B), address(0xE4E)];
 
@@ -15,9 +17,9 @@ contract AnchorLogHandler {
     mapping(address => uint64) public instances;
 
     constructor() {
-        address[] memory members = new address[](2);
-        (members[0], members[1]) = (senders[0], senders[1]);
-        log = new AnchorLog(members);
+        IConsortium consortium = found(senders[0]);
+        admit(consortium, senders[0], senders[1]);
+        log = new AnchorLog(consortium);
     }
 
     function anchored(address sender) external view returns (bytes32[] memory) {

@@ -11,6 +11,8 @@ interface Vm {
 
     function prank(address sender) external;
     function roll(uint256 blockNumber) external;
+    function store(address target, bytes32 slot, bytes32 value) external;
+    function warp(uint256 timestamp) external;
     function assume(bool condition) external pure;
     function expectRevert(bytes calldata data) external;
     function expectEmit(address emitter) external;
@@ -20,7 +22,10 @@ interface Vm {
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function assertEq(uint256 left, uint256 right) external pure;
     function assertEq(bytes32 left, bytes32 right) external pure;
+    function assertEq(address left, address right) external pure;
+    function assertEq(string calldata left, string calldata right) external pure;
     function assertTrue(bool condition) external pure;
+    function assertFalse(bool condition) external pure;
     function assertLe(uint256 left, uint256 right) external pure;
 }
 

@@ -1,21 +1,25 @@
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { lockDirectory } from '../adapters/blocks/lock.ts';
 import { accountOf } from '../adapters/ledger/key.ts';
 import { openLedger } from '../adapters/ledger/ledger.ts';
+import { openFileVault } from '../adapters/vault/file-vault.ts';
 import { DagpacsError } from '../kernel/errors.ts';
 import { createLog } from '../kernel/log.ts';
-import type { Hex, Ledger, LedgerStatus } from '../ports/ledger.ts';
+import type { Ledger, LedgerStatus } from '../ports/ledger.ts';
 import { ledgerOptions } from './compose.ts';
 import { readConfig } from './config.ts';
 import { saying, UsageError } from './outcome.ts';
+import { ownProfile } from './profile.ts';
 
 const USAGE = `Usage: dagpacs chain address
-       dagpacs chain init [--member ADDRESS]...
+       dagpacs chain init
 
   address    print the account that this data directory anchors with (it is made where there is none)
-  init       deploy AnchorLog on DAGPACS_CHAIN_RPC for this account and the members given, and remember it in the data
-             directory; where that is done already, or DAGPACS_CHAIN_CONTRACT is set, check it by its code and change nothing
+  init       deploy AnchorLog on DAGPACS_CHAIN_RPC, with a Consortium of which this account is the first member, and remember
+             it in the data directory; where that is done already, or DAGPACS_CHAIN_CONTRACT is set, check both contracts by
+             their code and change nothing
 `;
 
 /** Milliseconds for the chain to answer and to mine a deployment. */
@@ -24,16 +28,8 @@ const PATIENCE_MS = 120_000;
 /** `dagpacs chain`. @returns the exit code */
 export function chainCommand(args: string[]): Promise<number> {
   return saying('dagpacs chain', USAGE, async () => {
-    const { positionals, values } = parseArgs({
-      args,
-      allowPositionals: true,
-      options: { member: { type: 'string', multiple: true } },
-    });
-    const [verb, ...rest] = positionals;
-    const members = values.member ?? [];
+    const [verb, ...rest] = parseArgs({ args, allowPositionals: true }).positionals;
     if ((verb !== 'address' && verb !== 'init') || rest.length > 0) throw new UsageError('address or init?');
-    const wrong = members.find((member) => !/^0x[0-9a-fA-F]{40}$/.test(member));
-    if (wrong !== undefined) throw new UsageError(`${wrong} is not an address`);
     const config = readConfig();
     const options = ledgerOptions(config);
     if (verb === 'address') {
@@ -45,7 +41,9 @@ export function chainCommand(args: string[]): Promise<number> {
       throw new UsageError('DAGPACS_CHAIN_RPC is needed: a bridge’s own anvil needs no init');
     const release = lockDirectory(config.DAGPACS_DATA_DIR);
     const log = createLog('error', (line) => process.stderr.write(line));
-    const ledger = openLedger({ ...options, members: members.map((member) => member.toLowerCase() as Hex) }, log);
+    const profile = async () =>
+      ownProfile(await openFileVault({ directory: join(config.DAGPACS_DATA_DIR, 'vault') }), config);
+    const ledger = openLedger({ ...options, profile }, log);
     try {
       const { chainId, contract, sender } = await untilConnected(ledger, PATIENCE_MS);
       process.stdout.write(`chain ${chainId}\ncontract ${contract}\naccount ${sender}\n`);

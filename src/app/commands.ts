@@ -6,12 +6,14 @@ const USAGE = `Usage: dagpacs COMMAND
   echo AE    have the bridge that runs verify a peer of DAGPACS_AE_PEERS by C-ECHO
   verify     check a receipt, and a file against it, with nothing but a node of the chain
   doctor     look at all that the bridge needs, and say what to do
-  chain      print our account, or deploy the contract on a chain
+  chain      print our account, or deploy the contracts on a chain
+  consortium who belongs to it; propose and approve who joins and who goes; change our key
   vault      back up the keys, or restore them
   rebuild    make a lost data directory anew from chain, blocks and keys
   car        a study's sealed blocks as one file: out, or in again
   import     store files, folders, zip archives and DICOMDIRs, here or in another DICOMweb server
   export     fetch a study into a folder or a zip archive, from here or another DICOMweb server
+  scrub      verify every block that is held, and put right what can be
   openapi    print the OpenAPI document
   help       print this
 `;
@@ -32,12 +34,14 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   },
   verify: async () => (await import('./verify-command.ts')).verifyCommand,
   doctor: async () => (await import('./doctor-command.ts')).doctorCommand,
+  consortium: async () => (await import('./consortium-command.ts')).consortiumCommand,
   chain: async () => (await import('./chain-command.ts')).chainCommand,
   vault: async () => (await import('./vault-command.ts')).vaultCommand,
   rebuild: async () => (await import('./rebuild-command.ts')).rebuildCommand,
   car: async () => (await import('./car-command.ts')).carCommand,
   import: async () => (await import('./import-command.ts')).importCommand,
   export: async () => (await import('./export-command.ts')).exportCommand,
+  scrub: async () => (await import('./scrub-command.ts')).scrubCommand,
   openapi: async () => {
     const { openApiDocument } = await import('../edges/http/openapi.ts');
     return withoutArguments('openapi', () => print(`${JSON.stringify(openApiDocument(), null, 2)}\n`));

@@ -143,7 +143,7 @@ async function chain(config: Config): Promise<Finding[]> {
     findings.push({
       about: 'key',
       found: 'none yet',
-      advice: 'run dagpacs chain address, and have the address made a member',
+      advice: 'run dagpacs consortium application, and have a member propose what it prints',
     });
   else findings.push({ about: 'key', found: `account ${account}` });
   if (contract === undefined)
@@ -163,7 +163,7 @@ async function chain(config: Config): Promise<Finding[]> {
     findings.push({
       about: 'contract',
       found: `${contract} does not know our account`,
-      advice: 'ask the consortium to make it a member',
+      advice: 'run dagpacs consortium application, and have a member propose what it prints',
       must: true,
     });
   else findings.push({ about: 'contract', found: `AnchorLog at ${contract}, our account is a member` });

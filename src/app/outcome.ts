@@ -21,6 +21,7 @@ export async function saying(name: string, usage: string, command: () => Promise
     const isFile = code !== undefined && /^E[A-Z]+$/.test(code);
     if (!isUsage && !isFile && !isDagpacsError(error) && !(error instanceof RpcRefusal)) throw error;
     process.stderr.write(`${name}: ${(error as Error).message}\n${isUsage ? `\n${usage}` : ''}`);
-    return isDagpacsError(error, 'backup-refused') ? NO : COULD_NOT;
+    const isNo = isDagpacsError(error, 'backup-refused') || isDagpacsError(error, 'transaction-refused');
+    return isNo ? NO : COULD_NOT;
   }
 }

@@ -4,7 +4,12 @@ import { nonsense, type Rpc, RpcRefusal } from './rpc.ts';
 /** AnchorLog as a verifier reads it (contracts/interfaces/IAnchorLog.sol). */
 
 /** SHA-256 of the code of every AnchorLog that keeps the rules a receipt relies on. */
-const CODE = new Set<string>(['0xd07ec9248892061681de7d7555388c2f457e9929f54539d575d2b94af9805c04']);
+const CODE = new Set<string>([
+  // Members fixed at its deployment.
+  '0xd07ec9248892061681de7d7555388c2f457e9929f54539d575d2b94af9805c04',
+  // For the members of a Consortium.
+  '0xb21e69072680b806bfdc1333194ced3ff19bbd3ca4f0db2facc0c2956f65686e',
+]);
 /** `anchorOf(address,bytes32)` */
 const ANCHOR_OF = '0xecbe7ca5';
 /** `Anchored(address,bytes32,uint64,bytes32,bytes32,uint32)` */

@@ -72,6 +72,13 @@ test('whatever the node does, instances are taken, the state is told, and anchor
     await untilState(bridge, 'connected');
   }
 
+  node.fault('hung');
+  await storeOne(bridge);
+  t.match(await bridge.stop(), { code: 0 }, 'a stop does not wait for a node that hangs');
+  node.fault('none');
+  bridge = await startBridge({ dataDir, env });
+  await untilStage(bridge.url, [sop(stored)], 'anchored');
+
   // A node that was created anew, at the same address, with a chain of its own.
   const before = await allBatches(bridge.url);
   await chain.stop();

@@ -7,7 +7,7 @@ import { ledgerDefaults } from '../../src/adapters/ledger/options.ts';
 import { Sender } from '../../src/flows/anchor/send.ts';
 import { cidFromDigest, DAG_CBOR } from '../../src/ipld/cid.ts';
 import type { Hex } from '../../src/ports/ledger.ts';
-import { CHAIN_KEY, startChain } from '../fixtures/chain.ts';
+import { CHAIN_KEY, startChain, testProfile } from '../fixtures/chain.ts';
 import { tempFolder } from '../fixtures/temp.ts';
 
 const random = (): Hex => `0x${randomBytes(32).toString('hex')}`;
@@ -21,7 +21,15 @@ async function prepare(t: Test, stuckAfterMs: number) {
   const index = openIndex({ dataDir: await tempFolder(t), log });
   t.teardown(() => index.close());
   const directory = await tempFolder(t);
-  const ledger = openLedger({ ...ledgerDefaults, directory, rpc: chain.url, key: CHAIN_KEY, retryMinMs: 20 }, log);
+  const options = {
+    ...ledgerDefaults,
+    directory,
+    rpc: chain.url,
+    key: CHAIN_KEY,
+    retryMinMs: 20,
+    profile: testProfile,
+  };
+  const ledger = openLedger(options, log);
   t.teardown(() => ledger.close());
   while ((await ledger.status()).state !== 'connected') await sleep(20);
   await chain.rpc('evm_setAutomine', [false]);
@@ -58,7 +66,7 @@ async function prepare(t: Test, stuckAfterMs: number) {
     }
     t.strictSame(index.unfinished('anchor', 2), []);
     t.equal((await ledger.next()).sequence, 2, 'each batch once');
-    t.equal((await ledger.nextNonce()).confirmed, 3, 'the deployment and two anchors: no gap, nothing twice');
+    t.equal((await ledger.nextNonce()).confirmed, 4, 'two deployments and two anchors: no gap, nothing twice');
     return index.batch(ids[0] as Hex)?.anchored?.transactionHash;
   };
   t.equal(await sender.round(), 0);

@@ -1,28 +1,27 @@
-import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { type Test, test } from 'tap';
-import { createClient, decodeEventLog, http, numberToHex } from 'viem';
+import { concatHex, createClient, decodeEventLog, encodeAbiParameters, http, numberToHex } from 'viem';
 import { privateKeyToAccount, privateKeyToAddress } from 'viem/accounts';
 import { abi } from '../../src/adapters/ledger/anchor-log.ts';
 import { type Anvil, startAnvil } from '../../src/adapters/ledger/anvil.ts';
-import { accountOf } from '../../src/adapters/ledger/key.ts';
+import { Governance } from '../../src/adapters/ledger/governance.ts';
 import { openLedger } from '../../src/adapters/ledger/ledger.ts';
 import { type LedgerOptions, ledgerDefaults } from '../../src/adapters/ledger/options.ts';
 import type { Log } from '../../src/kernel/log.ts';
 import type { Anchor, Anchored, Hex, Ledger, LedgerStatus } from '../../src/ports/ledger.ts';
+import { testProfile } from '../fixtures/chain.ts';
+import { FIXED_MEMBERS_LOG } from '../fixtures/fixed-members-log.ts';
 import { tempFolder } from '../fixtures/temp.ts';
-import { skipWithout } from '../fixtures/tools.ts';
 
 const ZERO: Hex = `0x${'0'.repeat(64)}`;
 const KEY: Hex = `0x${'0'.repeat(60)}cafe`;
-const quiet = { ...ledgerDefaults, retryMinMs: 20, retryMaxMs: 200 };
+const quiet = { ...ledgerDefaults, retryMinMs: 20, retryMaxMs: 200, profile: testProfile };
 
 /** A log that keeps its events' names. */
 function listeningLog(): Log & { events: string[] } {
@@ -184,30 +183,6 @@ test('what is not a private key is refused without being repeated', async (t) =>
   t.notMatch(reason, /badbad/);
 });
 
-test('the key comes from a file, or from a keystore that geth made', { skip: skipWithout('geth') }, async (t) => {
-  const directory = await tempFolder(t);
-  const [keyFile, passphraseFile] = [join(directory, 'given'), join(directory, 'passphrase')];
-  await writeFile(keyFile, `${KEY.slice(2)}\n`);
-  await writeFile(passphraseFile, 'correct horse\n');
-  const { address } = privateKeyToAccount(KEY);
-  const geth = ['account', 'import', '--lightkdf', '--keystore', directory, '--password', passphraseFile, keyFile];
-  await promisify(execFile)('geth', ['--datadir', directory, ...geth]);
-  const keystore = join(directory, (await readdir(directory)).find((name) => name.startsWith('UTC--')) ?? '');
-  t.equal((await accountOf({ directory, keyFile: keystore, passphraseFile })).address, address);
-  await t.rejects(accountOf({ directory, keyFile: keystore }), {
-    code: 'bad-setting',
-    message: /passphrase is not set/,
-  });
-  await writeFile(passphraseFile, 'another horse\n');
-  await t.rejects(accountOf({ directory, keyFile: keystore, passphraseFile }), {
-    code: 'bad-setting',
-    message: /wrong/,
-  });
-  await writeFile(keyFile, `${KEY}\n`);
-  t.equal((await accountOf({ directory, keyFile })).address, address);
-  await t.rejects(accountOf({ directory, keyFile: join(directory, 'none') }), { code: 'bad-setting' });
-});
-
 test('a child anvil that is killed before its state was saved comes back, and is anchored on anew', async (t) => {
   const directory = await tempFolder(t);
   const log = listeningLog();
@@ -217,7 +192,7 @@ test('a child anvil that is killed before its state was saved comes back, and is
   const second = { ...(await anchorAfter(ledger)), sequence: 1, previousRoot: first.merkleRoot };
   await send(ledger, first);
   await send(ledger, second);
-  t.ok((await ledger.finalized()) < 2, 'not on disk, so not final');
+  t.ok((await ledger.finalized()) < 3, 'not on disk, so not final');
 
   process.kill(ledger.childPid as number, 'SIGKILL');
   await eventually(() => (log.events.filter((event) => event === 'chain-connected').length === 2 ? true : undefined));
@@ -317,7 +292,7 @@ test('events carry what was anchored', async (t) => {
   await until(ledger, 'connected');
   const anchor = await anchorAfter(ledger, 2);
   const { transactionHash } = await send(ledger, anchor);
-  t.equal(await ledger.finalized(), 0, 'by the node’s own notion, which needs two more blocks');
+  t.equal(await ledger.finalized(), 1, 'by the node’s own notion, which is two blocks behind');
   const receipt = (await request('eth_getTransactionReceipt', transactionHash)) as {
     logs: { data: Hex; topics: [Hex, ...Hex[]] }[];
   };
@@ -353,6 +328,38 @@ test('another chain, a lost contract and a stranger’s account are mismatches',
   const other = await outsideChain(t);
   const elsewhere = open(t, { directory, rpc: other.anvil.url, key: KEY });
   t.match((await until(elsewhere, 'mismatch')).reason, /not the chain/);
+});
+
+test('an AnchorLog whose members were fixed at its deployment is anchored on as before', async (t) => {
+  const { anvil, request } = await outsideChain(t);
+  const account = privateKeyToAccount(KEY);
+  const members = encodeAbiParameters([{ type: 'address[]' }], [[account.address]]);
+  const data = concatHex([FIXED_MEMBERS_LOG, members]);
+  await request('anvil_impersonateAccount', account.address);
+  const hash = await request('eth_sendTransaction', { from: account.address, data });
+  const receipt = (await request('eth_getTransactionReceipt', hash)) as { contractAddress: Hex };
+  const contract = receipt.contractAddress;
+  const ledger = open(t, { directory: await tempFolder(t), rpc: anvil.url, key: KEY, contract });
+  t.match(await until(ledger, 'connected'), { contract });
+  const anchor = await anchorAfter(ledger);
+  t.ok(await send(ledger, anchor));
+  t.equal((await ledger.next()).sequence, 1);
+  await t.rejects(Governance.open(anvil.url, { ...quiet, directory: await tempFolder(t), key: KEY, contract }), {
+    code: 'chain-mismatch',
+    message: /members of this AnchorLog are fixed/,
+  });
+});
+
+test('an AnchorLog before something else than a Consortium is a mismatch', async (t) => {
+  const { anvil, request } = await outsideChain(t);
+  const directory = await tempFolder(t);
+  const ledger = open(t, { directory, rpc: anvil.url, key: KEY });
+  const { contract } = await until(ledger, 'connected');
+  await ledger.close();
+  // The first slot is the consortium's address.
+  await request('anvil_setStorageAt', contract, ZERO, `0x${'0'.repeat(62)}42`);
+  const fooled = open(t, { directory, rpc: anvil.url, key: KEY });
+  t.match((await until(fooled, 'mismatch')).reason, /consortium is none/);
 });
 
 /** A port that accepts and says nothing. Each use has its own: connections are kept for reuse. */

@@ -11,6 +11,10 @@ interface Place {
   length: number;
 }
 
+/** Small blocks are read in windows, since those of a batch lie side by side; a block of more than half of one is not. */
+const WINDOW_BYTES = 256 * 1024;
+const WINDOWS = 4;
+
 /**
  * The CAR files of a directory, such as the packs of a bridge that is gone. What cannot be read as a section ends its file.
  * @throws DagpacsError `storage-failed`
@@ -19,6 +23,23 @@ export async function openCarDirectory(directory: string): Promise<Archive> {
   const places = new Map<string, Place>();
   const nodes: Cid[] = [];
   const files: FileHandle[] = [];
+  const windows = new Map<string, Promise<Buffer>>();
+
+  async function read({ file, start, length }: Place): Promise<Uint8Array> {
+    if (length > WINDOW_BYTES / 2) return readExactly(file, start, length);
+    const begin = start - (start % WINDOW_BYTES);
+    const name = `${file.fd} ${begin}`;
+    let window = windows.get(name);
+    if (!window) {
+      // With half of the next one, in which the last block of this one may end.
+      window = readAtMost(file, begin, 1.5 * WINDOW_BYTES);
+      window.catch(() => windows.delete(name));
+      if (windows.size >= WINDOWS) windows.delete(windows.keys().next().value as string);
+      windows.set(name, window);
+    }
+    return (await window).subarray(start - begin, start - begin + length);
+  }
+
   const close = async () => {
     for (const file of files) await file.close();
   };
@@ -43,7 +64,7 @@ export async function openCarDirectory(directory: string): Promise<Archive> {
       const place = places.get(cid.toString());
       if (!place) return undefined;
       try {
-        return await readExactly(place.file, place.start, place.length);
+        return await read(place);
       } catch (error) {
         throw failed(error);
       }
@@ -51,6 +72,11 @@ export async function openCarDirectory(directory: string): Promise<Archive> {
     others: () => nodes,
     close,
   };
+}
+
+async function readAtMost(file: FileHandle, position: number, length: number): Promise<Buffer> {
+  const { size } = await file.stat();
+  return readExactly(file, position, Math.min(length, size - position));
 }
 
 /** Bytes of a CARv1 header: its length as a varint, and itself. */

@@ -7,10 +7,11 @@ import { anchorsOf, isoTime } from './anchor-events.ts';
 import { abi } from './anchor-log.ts';
 import { AnchorSigner } from './anchor-transaction.ts';
 import type { Anvil } from './anvil.ts';
-import { contractOn, isAnchorLog } from './deploy.ts';
+import { contractOn } from './deploy.ts';
 import { accountOf } from './key.ts';
 import { ask, askNumber, type Node, nodeAt, reasonOf, refusalOf } from './node.ts';
 import type { LedgerOptions } from './options.ts';
+import { isAnchorLog } from './recognise.ts';
 
 /** Ether that our account gets on the child anvil, and below which it gets it again. */
 const ALLOWANCE = 10n ** 24n;
@@ -73,8 +74,7 @@ export class Chain {
       await anvil.save();
     }
     const chain = new Chain(node, account, chainId, genesis.hash, contract, anvil, options);
-    if (!(await chain.#isMember()))
-      throw new DagpacsError('chain-mismatch', 'our account is not a member of the contract');
+    await chain.#mustBeMember();
     return chain;
   }
 
@@ -99,8 +99,8 @@ export class Chain {
   }
 
   /**
-   * Looks again whether the node is on the chain that we connected to, with the contract on it: a node may be created anew,
-   * or its address given to another, while we are connected.
+   * Looks again whether the node is on the chain that we connected to, with the contract on it, and whether we may anchor: a
+   * node may be created anew, or its address given to another, and the consortium may remove us, while we are connected.
    * @throws DagpacsError `chain-mismatch`, `chain-unavailable`
    */
   async identify(): Promise<void> {
@@ -112,6 +112,7 @@ export class Chain {
     if (chainId !== this.chainId || genesis !== this.#genesis)
       throw new DagpacsError('chain-mismatch', 'the node is on another chain than before');
     if (!code) throw new DagpacsError('chain-mismatch', 'the contract is gone from the chain');
+    await this.#mustBeMember();
   }
 
   async next(): Promise<{ sequence: number; previousRoot: Hex }> {
@@ -196,10 +197,15 @@ export class Chain {
     return this.#account.address.toLowerCase() as Hex;
   }
 
-  #isMember(): Promise<boolean> {
-    return this.#view(
-      readContract(this.#node, { abi, address: this.contract, functionName: 'isMember', args: [this.#sender] }),
-    );
+  async #mustBeMember(): Promise<void> {
+    const asked = readContract(this.#node, {
+      abi,
+      address: this.contract,
+      functionName: 'isMember',
+      args: [this.#sender],
+    });
+    if (!(await this.#view(asked)))
+      throw new DagpacsError('chain-mismatch', 'our account is not a member of the consortium');
   }
 
   /** The block's header, or null where the chain is not that long. */

@@ -2,10 +2,11 @@ import { getBalance, getBlock, getChainId, getGasPrice, readContract } from 'vie
 import type { Hex } from '../../ports/ledger.ts';
 import { abi } from './anchor-log.ts';
 import { gasLimit } from './anchor-transaction.ts';
-import { isAnchorLog, knownContract } from './deploy.ts';
+import { knownContract } from './deploy.ts';
 import { heldAccount } from './key.ts';
 import { ask, askNumber, nodeAt } from './node.ts';
 import type { LedgerOptions } from './options.ts';
+import { isAnchorLog } from './recognise.ts';
 
 /** What a look at the chain finds; nothing is made or sent. */
 export interface ChainReport {

@@ -1,4 +1,5 @@
 import type { Hex } from '../../ports/ledger.ts';
+import type { Profile } from './profile.ts';
 
 /** How the chain is reached. Times are in milliseconds. */
 export interface LedgerOptions {
@@ -14,8 +15,8 @@ export interface LedgerOptions {
   passphraseFile?: string;
   /** Address of an AnchorLog that is there already. Unset: the one deployed at first start. */
   contract?: Hex;
-  /** Addresses in lower case that may anchor beside our own, for the deployment. */
-  members?: readonly Hex[];
+  /** Our profile as the first member of the consortium that is founded where there is no AnchorLog. */
+  profile?: () => Promise<Profile>;
   /**
    * Blocks after which a block is final on an outside chain. Unset: what the node calls `finalized`, and 64 on a chain
    * without such a thing.

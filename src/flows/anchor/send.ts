@@ -68,7 +68,8 @@ export class Sender {
     if (oldest && oldest.sequence <= next.sequence) {
       const nonces = await ledger.nextNonce();
       for (const batch of batches) {
-        if (batch.sequence >= next.sequence) await this.#send(batch, nonces, status.head?.number ?? 0);
+        if (batch.sequence < next.sequence) continue;
+        if (!(await this.#send(batch, nonces, status.head?.number ?? 0))) break;
       }
     }
     let open = batches;
@@ -80,31 +81,40 @@ export class Sender {
     return batches.length - open.length;
   }
 
-  /** Sends a transaction that was kept, or signs, keeps and sends one. */
-  async #send(batch: Batch, nonces: { confirmed: number; pending: number }, head: number): Promise<void> {
+  /**
+   * Sends a transaction that was kept, or signs, keeps and sends one.
+   * @returns whether the batch is on its way, so that those after it may follow
+   */
+  async #send(batch: Batch, nonces: { confirmed: number; pending: number }, head: number): Promise<boolean> {
     const { index, ledger, log } = this.#modules;
     const kept = batch.transactions.at(-1);
     if (kept && kept.nonce < nonces.confirmed) {
-      if (await ledger.find(batch.id)) return;
+      if (await ledger.find(batch.id)) return true;
+      // A block that is not shown yet, or a contract that refuses us, which the ledger finds out: gas is not spent on guesses.
+      const sent = this.#sent.get(kept.hash);
+      if (sent && Date.now() - sent.firstAt < REPEAT_MS) return false;
       log.warn('transaction-without-effect', { sequence: batch.sequence, nonce: kept.nonce });
     } else if (kept && this.#isStuck(kept, head)) {
-      return this.#replace(batch, kept, head);
+      await this.#replace(batch, kept, head);
+      return true;
     } else if (kept && kept.nonce <= nonces.pending) {
       const sent = this.#sent.get(kept.hash);
-      if (sent && kept.nonce < nonces.pending && Date.now() - sent.lastAt < REPEAT_MS) return;
+      if (sent && kept.nonce < nonces.pending && Date.now() - sent.lastAt < REPEAT_MS) return true;
       if (kept.nonce === nonces.pending) nonces.pending += 1;
       try {
-        return await this.#broadcast(kept, head);
+        await this.#broadcast(kept, head);
       } catch (error) {
         // What was good when it was signed may be too cheap now.
         if (!isDagpacsError(error, 'transaction-refused')) throw error;
-        return this.#replace(batch, kept, head);
+        await this.#replace(batch, kept, head);
       }
+      return true;
     }
     const transaction = await ledger.sign(anchorOf(batch));
     index.addTransaction(batch.id, transaction);
     await this.#broadcast(transaction, head);
     nonces.pending = Math.max(nonces.pending, transaction.nonce + 1);
+    return true;
   }
 
   /** Sends a transaction with a higher fee at the nonce of one that was kept: of both, only one can be mined. */

@@ -76,7 +76,8 @@ export async function additionOf(
   // What was dropped here because the swarm holds it had been whole before.
   const allHere = !blocks.thinned();
   for await (const block of walkObject(node.object, blocks)) {
-    if (allHere && block.cid.code !== DAG_PB) await blocks.read(block.cid, 0, 0);
+    // What is here is not read, which would cost more than all the rest.
+    if (allHere && block.cid.code !== DAG_PB && !blocks.has(block.cid)) await blocks.read(block.cid, 0, 0);
   }
   const dataset = JSON.parse(zstdDecompressSync(entry.header).toString()) as DicomJson;
   return { ...entry, dataset, node: cid, object: node.object, wrappedKey: node.key };

@@ -53,6 +53,15 @@ export interface Rebuilt extends Progress {
 
 /** Anchors that one index transaction takes. */
 const GROUP = 500;
+/** Bytes on their way to the log at one time. */
+const MAX_WRITING_BYTES = 8 << 20;
+/** Bytes that a power cut may have to be fetched again for. */
+const MAX_UNSYNCED_BYTES = 64 << 20;
+
+interface Found {
+  bytes: Uint8Array;
+  held: boolean;
+}
 
 type ChainAnchor = { anchor: Omit<Anchor, 'studies'>; anchored: Anchored };
 
@@ -122,6 +131,10 @@ class Copier {
   readonly #gap: (gap: Gap) => void;
   /** Batch and study of each instance node that was copied, for what is found out later. */
   readonly #copied = new Map<string, { batch?: number; reference: string }>();
+  /** Blocks on their way to the log, by CID. */
+  #writing = new Map<string, Promise<unknown>>();
+  #writingBytes = 0;
+  #unsyncedBytes = 0;
 
   constructor(archive: Archive, blocks: BlockStore, gap: (gap: Gap) => void) {
     this.#archive = archive;
@@ -137,15 +150,18 @@ class Copier {
   async batch(anchor: Omit<Anchor, 'studies'>): Promise<number> {
     const cid = cidFromDigest(DAG_CBOR, fromHex(anchor.batch));
     const { sequence: batch } = anchor;
-    const held = this.#blocks.has(cid);
-    if (!held) this.#archive.follow(cid);
-    const bytes = await this.#get(cid, { batch });
-    const record = bytes && this.#recordOf(cid, bytes, anchor);
-    if (!bytes || !record) return 0;
+    if (!this.#blocks.has(cid)) this.#archive.follow(cid);
+    const found = await this.#get(cid, { batch });
+    const record = found && this.#recordOf(cid, found.bytes, anchor);
+    if (!found || !record) return 0;
     let nodes = 0;
     for (const leaf of record.leaves) if (await this.#instance(leaf, batch)) nodes += 1;
-    if (!held) await this.#blocks.append(cid, [bytes]);
-    await this.#blocks.commit();
+    await this.#keep(cid, found);
+    await this.#written();
+    if (this.#unsyncedBytes > MAX_UNSYNCED_BYTES) {
+      await this.#blocks.commit();
+      this.#unsyncedBytes = 0;
+    }
     return nodes;
   }
 
@@ -154,7 +170,9 @@ class Copier {
     const bytes = await this.#archive.get(cid);
     // A damaged block or a record that never got onto the chain: what it would link comes by itself.
     if (!bytes || !matchesCid(cid, bytes) || nodeType(bytes) !== INSTANCE_TYPE) return false;
-    return this.#instance(cid);
+    const kept = await this.#instance(cid);
+    await this.#written();
+    return kept;
   }
 
   #recordOf(cid: Cid, bytes: Uint8Array, anchor: Omit<Anchor, 'studies'>): RecordNode | undefined {
@@ -172,32 +190,53 @@ class Copier {
 
   async #instance(cid: Cid, batch?: number): Promise<boolean> {
     const where = batch === undefined ? {} : { batch };
-    const bytes = await this.#get(cid, where);
-    if (!bytes) return false;
-    const node = decodeInstanceNode(bytes);
+    const found = await this.#get(cid, where);
+    if (!found) return false;
+    const node = decodeInstanceNode(found.bytes);
     const reference: Hex = toHex(node.study);
     this.#copied.set(cid.toString(), { ...where, reference });
-    if (this.#blocks.has(cid)) return true;
+    if (found.held) return true;
     // In the order of a depth-first walk, which is that of an export.
     if ('entryKey' in node) await this.#object(node.entry, { ...where, reference });
     await this.#object(node.object, { ...where, reference });
-    await this.#blocks.append(cid, [bytes]);
+    await this.#keep(cid, found);
     return true;
   }
 
   async #object(cid: Cid, where: { batch?: number; reference: string }): Promise<void> {
-    const bytes = await this.#get(cid, where);
-    if (!bytes) return;
-    if (cid.code === DAG_PB) for (const link of readLinks(bytes)) await this.#object(link.cid, where);
-    if (!this.#blocks.has(cid)) await this.#blocks.append(cid, [bytes]);
+    const found = await this.#get(cid, where);
+    if (!found) return;
+    if (cid.code === DAG_PB) for (const link of readLinks(found.bytes)) await this.#object(link.cid, where);
+    await this.#keep(cid, found);
   }
 
-  /** A block from here or from the archive, checked against its CID. */
-  async #get(cid: Cid, where: { batch?: number; reference?: string }): Promise<Uint8Array | undefined> {
-    const here = this.#blocks.has(cid) ? await this.#blocks.read(cid) : undefined;
-    if (here && matchesCid(cid, here)) return here;
+  /** Appends a block that the log does not hold, without waiting for it. @throws DagpacsError `storage-failed` */
+  async #keep(cid: Cid, { bytes, held }: Found): Promise<void> {
+    if (held) return;
+    const written = this.#blocks.append(cid, [bytes]);
+    // Whoever waits for all of them hears of it.
+    written.catch(() => undefined);
+    this.#writing.set(cid.toString(), written);
+    this.#writingBytes += bytes.length;
+    this.#unsyncedBytes += bytes.length;
+    if (this.#writingBytes > MAX_WRITING_BYTES) await this.#written();
+  }
+
+  /** Waits until all that is on its way is in the log. */
+  async #written(): Promise<void> {
+    await Promise.all(this.#writing.values());
+    this.#writing.clear();
+    this.#writingBytes = 0;
+  }
+
+  /** A block from here or from the archive, checked against its CID, and whether the log holds one under it. */
+  async #get(cid: Cid, where: { batch?: number; reference?: string }): Promise<Found | undefined> {
+    if (this.#writing.has(cid.toString())) await this.#written();
+    const held = this.#blocks.has(cid);
+    const here = held ? await this.#blocks.read(cid) : undefined;
+    if (here && matchesCid(cid, here)) return { bytes: here, held };
     const bytes = await this.#archive.get(cid);
-    if (bytes && matchesCid(cid, bytes)) return bytes;
+    if (bytes && matchesCid(cid, bytes)) return { bytes, held };
     const reason = bytes ? 'the block is damaged in the archive' : 'the block is not in the archive';
     this.#gap({ ...where, cid: cid.toString(), reason });
     return undefined;

@@ -311,6 +311,18 @@ export function querySuite(t: Test, open: OpenIndex): void {
     t.notOk(all?.['00181030']);
   });
 
+  t.test('the offset from UTC is said at every level', async (t) => {
+    const index = await open(t);
+    const attributes = { '00080201': ['SH', '+0100'], '00200013': ['IS', 1], '00280010': ['US', 5] } as never;
+    await index.add([made({ study: '1.1', series: '1.1.1', sop: '1.1.1.1', attributes })]);
+    const scope = { studyInstanceUID: '1.1', seriesInstanceUID: '1.1.1' };
+    for (const query of [{}, { level: 'series', studyInstanceUID: '1.1' }, { level: 'instance', ...scope }] as const) {
+      const [row] = ask(index, query);
+      t.strictSame(row?.['00080201'], { vr: 'SH', Value: ['+0100'] });
+    }
+    t.strictSame(values(ask(index, { level: 'instance', ...scope }), '00280010'), [5]);
+  });
+
   t.test('a later instance corrects what its study is called', async (t) => {
     const index = await open(t);
     await index.add([made({ study: '1.1', series: '1.1.1', sop: '1.1.1.1', attributes: smith })]);
