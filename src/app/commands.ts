@@ -12,6 +12,7 @@ const USAGE = `Usage: dagpacs COMMAND
   rebuild    make a lost data directory anew from chain, blocks and keys
   car        a study's sealed blocks as one file: out, or in again
   openapi    print the OpenAPI document
+  conformance  print the DICOM conformance statement
   help       print this
 `;
 
@@ -39,6 +40,10 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   openapi: async () => {
     const { openApiDocument } = await import('../edges/http/openapi.ts');
     return withoutArguments('openapi', () => print(`${JSON.stringify(openApiDocument(), null, 2)}\n`));
+  },
+  conformance: async () => {
+    const { conformanceStatement } = await import('./conformance.ts');
+    return withoutArguments('conformance', () => print(conformanceStatement()));
   },
   help: async () => () => print(USAGE),
   '--help': async () => () => print(USAGE),
