@@ -2,6 +2,7 @@ import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { carHeader, parseSection } from '../../ipld/car.ts';
 import type { Cid } from '../../ipld/cid.ts';
+import { DagpacsError } from '../../kernel/errors.ts';
 
 /** Bytes read at once while sections are walked: many headers, or the head of one leaf. */
 const WINDOW_BYTES = 256 * 1024;
@@ -49,7 +50,7 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** Reads exactly `length` bytes at `position`, into `target` where it is long enough. @throws Error where the file ends before */
+/** Reads exactly `length` bytes at `position`, into `target` where it is long enough. @throws DagpacsError `block-missing` where the file ends before */
 export async function readExactly(
   file: FileHandle,
   position: number,
@@ -60,7 +61,7 @@ export async function readExactly(
   let done = 0;
   while (done < length) {
     const { bytesRead } = await file.read(buffer, done, length - done, position + done);
-    if (bytesRead === 0) throw new Error('the pack ends inside a block');
+    if (bytesRead === 0) throw new DagpacsError('block-missing', 'a pack ends inside a block');
     done += bytesRead;
   }
   return buffer;

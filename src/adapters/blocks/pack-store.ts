@@ -104,7 +104,7 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
         throw new DagpacsError('block-missing', 'a pack is gone from the local store', {}, { cause: error });
       }
-      throw storageFailed('read a block', error);
+      throw error instanceof DagpacsError ? error : storageFailed('read a block', error);
     }
   }
 
