@@ -2,7 +2,6 @@ import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { carHeader, parseSection } from '../../ipld/car.ts';
 import type { Cid } from '../../ipld/cid.ts';
-import { DagpacsError } from '../../kernel/errors.ts';
 
 /** Bytes read at once while sections are walked: many headers, or the head of one leaf. */
 const WINDOW_BYTES = 256 * 1024;
@@ -50,7 +49,10 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** Reads exactly `length` bytes at `position`, into `target` where it is long enough. @throws DagpacsError `block-missing` where the file ends before */
+/** A pack is shorter than it was. */
+export class PackEnds extends Error {}
+
+/** Reads exactly `length` bytes at `position`, into `target` where it is long enough. @throws Error where the file ends before */
 export async function readExactly(
   file: FileHandle,
   position: number,
@@ -61,7 +63,7 @@ export async function readExactly(
   let done = 0;
   while (done < length) {
     const { bytesRead } = await file.read(buffer, done, length - done, position + done);
-    if (bytesRead === 0) throw new DagpacsError('block-missing', 'a pack ends inside a block');
+    if (bytesRead === 0) throw new PackEnds('the pack ends inside a block');
     done += bytesRead;
   }
   return buffer;

@@ -41,7 +41,8 @@ export function* readRows(reader: Connection, query: Query, ids: readonly number
   });
   const taken = parents.map((parent) => ({
     ...parent,
-    wanted: parent.whole ? undefined : [...wanted].filter((tag) => DEFAULT_TAGS[parent.level].has(tag)),
+    whole: parent.whole && !query.only,
+    wanted: parent.whole && !query.only ? undefined : [...wanted].filter((tag) => DEFAULT_TAGS[parent.level].has(tag)),
   }));
   const used = taken.filter((parent) => parent.whole || (parent.wanted?.length ?? 0) > 0);
   const parentTexts = new Map<string, string[]>();
@@ -57,7 +58,13 @@ export function* readRows(reader: Connection, query: Query, ids: readonly number
   };
 
   const textOf = (row: Row): string => {
-    const own = ownText(level, row);
+    let own = ownText(level, row);
+    if (query.only) {
+      own = own
+        .split(GLUE)
+        .filter((text) => wanted.has(text.slice(1, 9)))
+        .join(GLUE);
+    }
     if (used.length === 0 && others.length === 0 && query.include !== 'all') return `{${own}}`;
     const members: string[] = [];
     if (query.include === 'all') members.push(...everyMember(level, readHeader(reader, Number(row.version))));
@@ -66,7 +73,7 @@ export function* readRows(reader: Connection, query: Query, ids: readonly number
       const texts = membersOf(parent.level, Number(row[parent.level]));
       for (const text of texts) if (parent.whole || parent.wanted?.includes(text.slice(1, 9))) members.push(text);
     }
-    for (const text of own.split(GLUE)) members.push(text);
+    for (const text of own.split(GLUE)) if (text !== '') members.push(text);
     return `{${merge(members)}}`;
   };
   for (let at = 0; at < ids.length; at += PAGE) {
