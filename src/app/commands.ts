@@ -11,6 +11,9 @@ const USAGE = `Usage: dagpacs COMMAND
   vault      back up the keys, or restore them
   rebuild    make a lost data directory anew from chain, blocks and keys
   car        a study's sealed blocks as one file: out, or in again
+  import     store files, folders, zip archives and DICOMDIRs, here or in another DICOMweb server
+  export     fetch a study into a folder or a zip archive, from here or another DICOMweb server
+  scrub      verify every block that is held, and put right what can be
   openapi    print the OpenAPI document
   help       print this
 `;
@@ -36,6 +39,9 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   vault: async () => (await import('./vault-command.ts')).vaultCommand,
   rebuild: async () => (await import('./rebuild-command.ts')).rebuildCommand,
   car: async () => (await import('./car-command.ts')).carCommand,
+  import: async () => (await import('./import-command.ts')).importCommand,
+  export: async () => (await import('./export-command.ts')).exportCommand,
+  scrub: async () => (await import('./scrub-command.ts')).scrubCommand,
   openapi: async () => {
     const { openApiDocument } = await import('../edges/http/openapi.ts');
     return withoutArguments('openapi', () => print(`${JSON.stringify(openApiDocument(), null, 2)}\n`));

@@ -16,6 +16,7 @@ import { createEcho, createTransfer } from '../edges/dimse/transfers.ts';
 import { type HttpOptions, httpDefaults } from '../edges/http/options.ts';
 import { type HttpListener, startHttp } from '../edges/http/server.ts';
 import { type Outbox, startOutbox } from '../flows/anchor/outbox.ts';
+import { createCommitmentRequests } from '../flows/commitment/requests.ts';
 import { createPushback } from '../flows/ingest/backlog.ts';
 import { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { createIngest } from '../flows/ingest/ingest.ts';
@@ -28,6 +29,7 @@ import { createServe } from '../flows/serve/serve.ts';
 import { createTranscode } from '../flows/serve/transcode.ts';
 import { catchUp } from '../flows/upkeep/catch-up.ts';
 import { type Eviction, startEviction } from '../flows/upkeep/evict.ts';
+import { type Scrubber, startScrub } from '../flows/upkeep/scrub.ts';
 import { DagpacsError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { BlockStore } from '../ports/blocks.ts';
@@ -43,6 +45,8 @@ import { incomingDirectory, studyArchive } from './study-archive.ts';
 /** A pack is at least a leaf. */
 const MIN_PACK_BYTES = 1 << 20;
 
+const HOUR_MS = 3_600_000;
+
 /** The parts of a running bridge, for whoever starts and stops it. */
 export interface Bridge {
   http: HttpListener;
@@ -55,6 +59,7 @@ export interface Bridge {
   swarm: Swarm;
   codecs: Codecs;
   eviction: Eviction;
+  scrub: Scrubber;
   /** Gives the data directory back. */
   release(): void;
 }
@@ -135,6 +140,11 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   undo.push(() => codecs.close());
   const transcode = createTranscode({ source: serve, codecs });
   const render = createRender({ serve, source: serve, codecs });
+  const scrub = startScrub(
+    { rate: config.DAGPACS_SCRUB_RATE, pauseMs: config.DAGPACS_SCRUB_PAUSE_MS, copies: copiesOf(config) },
+    { blocks, index, swarm, log },
+  );
+  undo.push(() => scrub.stop());
   const fileSet = createFileSet({ serve, source: serve });
   const custody = createCustodyView(
     { outboxMax: config.DAGPACS_OUTBOX_MAX, copies: copiesOf(config) },
@@ -147,6 +157,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       problem: () => outbox.problem(),
       replicationProblem: () => outbox.replicationProblem(),
       mended: () => mended,
+      scrub: () => scrub.status(),
     },
   );
 
@@ -167,8 +178,13 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       render,
       fileSet,
       index,
+      commitments: createCommitmentRequests(
+        { commitAfter: config.DAGPACS_COMMIT_AFTER, commitWaitMs: 24 * HOUR_MS, commitKeepMs: 7 * 24 * HOUR_MS },
+        index,
+      ),
       custody,
       archive: studyArchive(dataDir, { blocks, index, vault, commits, onStored: () => outbox.notify() }),
+      scrub,
       gateway: createGateway({ blocks }),
       transfer,
       echo,
@@ -176,7 +192,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       ready,
     }),
   );
-  return { http, dimse, outbox, commits, blocks, index, ledger, swarm, codecs, eviction, release };
+  return { http, dimse, outbox, commits, blocks, index, ledger, swarm, codecs, eviction, scrub, release };
 }
 
 /** Names the setting to change where an edge cannot have the address it was given. */

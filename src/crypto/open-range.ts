@@ -173,16 +173,3 @@ interface Group {
   after: number;
   reading: Promise<Reading>;
 }
-
-/** {@link Opener.open} and {@link Opener.range} for an object of which one range is wanted. */
-export async function* openRange(
-  key: Uint8Array,
-  sealedSize: number,
-  read: ReadSealed,
-  start: number,
-  end: number,
-  parameters: StreamParameters = {},
-): AsyncGenerator<Buffer, void, void> {
-  const opener = await Opener.open(key, sealedSize, read, parameters);
-  yield* opener.range(start, end);
-}

@@ -15,6 +15,8 @@ const MAX_DECIMAL = 16;
 
 /** A character that the character set does not have. */
 class Unencodable extends Error {}
+/** Thrown once for each answer of a query in a set that lacks a character: without a stack of its own, which costs most. */
+const UNENCODABLE = new Unencodable();
 
 /**
  * The bytes of a data set that is given in the DICOM JSON model, with Specific Character Set set to the one that is used:
@@ -27,7 +29,7 @@ export function encodeDataset(dataset: DicomJson, encoding: Encoding, wanted = '
       const element: DicomElement = { vr: 'CS', Value: charset.term.split('\\') };
       return new DatasetWriter(encoding, charset).write({ ...dataset, [SPECIFIC_CHARACTER_SET]: element });
     } catch (error) {
-      if (!(error instanceof Unencodable)) throw error;
+      if (error !== UNENCODABLE) throw error;
     }
   }
   throw new TypeError('UTF-8 has every character');
@@ -41,12 +43,16 @@ export function encodeElements(elements: DicomJson, bulk: BulkResolver): Buffer 
   return new DatasetWriter({ implicit: false, bigEndian: false }, UTF_8, bulk).write(elements);
 }
 
+/** Where data sets are written before they are copied out; one at a time, since nothing here waits. */
+let scratch = Buffer.allocUnsafeSlow(64 * 1024);
+const KEPT_SCRATCH = 1 << 20;
+const ASCII = /^[\0-\x7f]*$/;
+
 class DatasetWriter {
   readonly #encoding: Encoding;
   readonly #charset: CharacterEncoder;
   readonly #bulk: BulkResolver | undefined;
-  readonly #parts: Buffer[] = [];
-  #size = 0;
+  #at = 0;
 
   constructor(encoding: Encoding, charset: CharacterEncoder, bulk?: BulkResolver) {
     this.#encoding = encoding;
@@ -56,12 +62,17 @@ class DatasetWriter {
 
   write(dataset: DicomJson): Buffer {
     this.#dataset(dataset);
-    return Buffer.concat(this.#parts, this.#size);
+    const bytes = scratch.subarray(0, this.#at);
+    if (scratch.length <= KEPT_SCRATCH) return Buffer.from(bytes);
+    scratch = Buffer.allocUnsafeSlow(64 * 1024);
+    return bytes;
   }
 
-  #push(bytes: Buffer): void {
-    this.#parts.push(bytes);
-    this.#size += bytes.length;
+  #reserve(count: number): void {
+    if (this.#at + count <= scratch.length) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(2 * scratch.length, this.#at + count));
+    scratch.copy(larger, 0, 0, this.#at);
+    scratch = larger;
   }
 
   #dataset(dataset: DicomJson): void {
@@ -69,40 +80,33 @@ class DatasetWriter {
       const element = dataset[tag] as DicomElement;
       const vr = vrNamed(element.vr);
       if (vr.kind === 'sequence') this.#sequence(tag, vr, element.Value ?? []);
-      else {
-        const value = this.#value(vr, element);
-        this.#push(this.#head(tag, vr, value.length));
-        this.#push(value);
-      }
+      else this.#value(tag, vr, element);
     }
   }
 
   /** With explicit lengths, which are known once the items are written. */
   #sequence(tag: string, vr: ValueRepresentation, items: DicomValue[]): void {
-    const at = this.#parts.length;
-    this.#push(Buffer.alloc(0));
-    const before = this.#size;
+    this.#head(tag, vr, 0);
+    const start = this.#at;
     for (const item of items) {
-      const itemAt = this.#parts.length;
-      this.#push(Buffer.alloc(0));
-      const start = this.#size;
+      this.#tagAndLength('FFFEE000', 0);
+      const itemStart = this.#at;
       this.#dataset((item ?? {}) as DicomJson);
-      this.#insert(itemAt, this.#tagAndLength('FFFEE000', this.#size - start));
+      this.#length(itemStart - 4, this.#at - itemStart);
     }
-    this.#insert(at, this.#head(tag, vr, this.#size - before));
+    this.#length(start - 4, this.#at - start);
   }
 
-  #insert(at: number, bytes: Buffer): void {
-    this.#parts[at] = bytes;
-    this.#size += bytes.length;
+  #length(at: number, length: number): void {
+    if (this.#encoding.bigEndian) scratch.writeUInt32BE(length, at);
+    else scratch.writeUInt32LE(length, at);
   }
 
-  #tagAndLength(tag: string, length: number): Buffer {
-    const head = Buffer.alloc(8);
-    this.#tag(head, 0, tag);
-    if (this.#encoding.bigEndian) head.writeUInt32BE(length, 4);
-    else head.writeUInt32LE(length, 4);
-    return head;
+  #tagAndLength(tag: string, length: number): void {
+    this.#reserve(8);
+    this.#tag(scratch, this.#at, tag);
+    this.#length(this.#at + 4, length);
+    this.#at += 8;
   }
 
   #tag(out: Buffer, at: number, tag: string): void {
@@ -114,44 +118,67 @@ class DatasetWriter {
     }
   }
 
-  #head(tag: string, vr: ValueRepresentation, length: number): Buffer {
+  #head(tag: string, vr: ValueRepresentation, length: number): void {
     const { implicit, bigEndian } = this.#encoding;
-    if (implicit) return this.#tagAndLength(tag, length);
+    if (implicit) {
+      this.#tagAndLength(tag, length);
+      return;
+    }
     // A value that a short VR has no room for is written as UN (PS3.5 §6.2.2).
     const long = vr.long || length > 0xffff;
-    const head = Buffer.alloc(long ? 12 : 8);
-    this.#tag(head, 0, tag);
-    head.write(vr.long === long ? vr.name : 'UN', 4, 'latin1');
-    if (long && bigEndian) head.writeUInt32BE(length, 8);
-    else if (long) head.writeUInt32LE(length, 8);
-    else if (bigEndian) head.writeUInt16BE(length, 6);
-    else head.writeUInt16LE(length, 6);
-    return head;
+    this.#reserve(12);
+    const at = this.#at;
+    this.#tag(scratch, at, tag);
+    scratch.write(vr.long === long ? vr.name : 'UN', at + 4, 'latin1');
+    if (long) {
+      scratch.writeUInt16LE(0, at + 6);
+      this.#length(at + 8, length);
+    } else if (bigEndian) scratch.writeUInt16BE(length, at + 6);
+    else scratch.writeUInt16LE(length, at + 6);
+    this.#at += long ? 12 : 8;
   }
 
-  #value(vr: ValueRepresentation, { Value = [], InlineBinary, BulkDataURI }: DicomElement): Buffer {
+  /** An element whose value are these bytes, made even by one of `padding`. */
+  #bytes(tag: string, vr: ValueRepresentation, bytes: Uint8Array, padding: number): void {
+    const odd = bytes.length % 2;
+    this.#head(tag, vr, bytes.length + odd);
+    this.#reserve(bytes.length + odd);
+    scratch.set(bytes, this.#at);
+    this.#at += bytes.length;
+    if (odd) scratch[this.#at++] = padding;
+  }
+
+  #value(tag: string, vr: ValueRepresentation, { Value = [], InlineBinary, BulkDataURI }: DicomElement): void {
     if (BulkDataURI !== undefined && this.#bulk) {
-      const bytes = this.#bulk(BulkDataURI);
-      return even(
-        Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
-        vr.unit > 1 || vr.kind === 'bytes' ? 0 : 0x20,
-      );
-    }
-    if (vr.kind === 'bytes') {
+      this.#bytes(tag, vr, this.#bulk(BulkDataURI), vr.unit > 1 || vr.kind === 'bytes' ? 0 : 0x20);
+    } else if (vr.kind === 'bytes') {
       const bytes = Buffer.from(InlineBinary ?? '', 'base64');
-      return even(this.#encoding.bigEndian ? swapped(bytes, vr.unit) : bytes, 0);
-    }
-    if (Value.length === 0) return Buffer.alloc(0);
-    if (vr.kind === 'binary-number') return this.#numbers(vr, Value);
-    if (vr.kind === 'tag') {
+      this.#bytes(tag, vr, this.#encoding.bigEndian ? swapped(bytes, vr.unit) : bytes, 0);
+    } else if (Value.length === 0) this.#head(tag, vr, 0);
+    else if (vr.kind === 'binary-number') this.#bytes(tag, vr, this.#numbers(vr, Value), 0);
+    else if (vr.kind === 'tag') {
       const tags = Buffer.alloc(4 * Value.length);
       for (const [i, value] of Value.entries()) this.#tag(tags, 4 * i, String(value));
-      return tags;
+      this.#bytes(tag, vr, tags, 0);
+    } else this.#text(tag, vr, Value);
+  }
+
+  #text(tag: string, vr: ValueRepresentation, values: DicomValue[]): void {
+    const text =
+      values.length === 1 ? textOf(vr, values[0] as DicomValue) : values.map((value) => textOf(vr, value)).join('\\');
+    const padding = vr.name === 'UI' ? 0 : 0x20;
+    if (!ASCII.test(text)) {
+      const bytes = this.#charset.encode(text);
+      if (!bytes) throw UNENCODABLE;
+      this.#bytes(tag, vr, bytes, padding);
+      return;
     }
-    const text = Value.map((value) => textOf(vr, value)).join('\\');
-    const bytes = this.#charset.encode(text);
-    if (!bytes) throw new Unencodable();
-    return even(bytes, vr.name === 'UI' ? 0 : 0x20);
+    const odd = text.length % 2;
+    this.#head(tag, vr, text.length + odd);
+    this.#reserve(text.length + odd);
+    scratch.write(text, this.#at, 'latin1');
+    this.#at += text.length;
+    if (odd) scratch[this.#at++] = padding;
   }
 
   #numbers({ name, unit }: ValueRepresentation, values: DicomValue[]): Buffer {
@@ -175,10 +202,6 @@ function numberOf(value: DicomValue): number {
   if (value === 'inf') return Number.POSITIVE_INFINITY;
   if (value === '-inf') return Number.NEGATIVE_INFINITY;
   return Number(value ?? 0);
-}
-
-function even(bytes: Buffer, padding: number): Buffer {
-  return bytes.length % 2 ? Buffer.concat([bytes, Buffer.of(padding)]) : bytes;
 }
 
 function textOf({ kind }: ValueRepresentation, value: DicomValue): string {

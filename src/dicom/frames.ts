@@ -1,6 +1,6 @@
 import type { Fragments } from './fragments.ts';
 import type { DicomJson, FrameTable } from './model.ts';
-import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from './transfer-syntax.ts';
+import { transferSyntax } from './transfer-syntax.ts';
 import type { Warnings } from './warnings.ts';
 
 const NUMBER_OF_FRAMES = 0x00280008;
@@ -185,10 +185,4 @@ function group({ offsets, lengths }: Fragments, starts: number[]): FrameTable {
     return pairs;
   });
   return { kind: 'encapsulated', frames };
-}
-
-/** True where frames of `table` are big-endian in the stored bytes and have to be swapped on the way out. */
-export function isBigEndian(table: FrameTable, transferSyntaxUID: string): boolean {
-  const syntax = transferSyntax(transferSyntaxUID) ?? transferSyntax(EXPLICIT_VR_LITTLE_ENDIAN);
-  return table.kind === 'native' && table.bitsAllocated > 8 && !!syntax?.bigEndianPixels;
 }

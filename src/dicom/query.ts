@@ -31,6 +31,8 @@ export interface Query {
   matches: Match[];
   /** Tags asked back beside the level's own; `all`: every attribute of the stored header that belongs to the level. */
   include: string[] | 'all';
+  /** Rows hold nothing but what {@link include} names. */
+  only?: boolean;
   /** The first counts most; what they leave equal is in the usual order. */
   order?: SortKey[];
   limit: number;

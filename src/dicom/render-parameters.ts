@@ -70,13 +70,16 @@ export function parseQuality(text: string, parameter = 'quality'): number {
 
 /** Reads `windowCenter` and `windowWidth` (PS3.18 §9.1.2.3), which are given together. @throws DagpacsError `invalid-parameter` */
 export function parseWindowPair(center: string | undefined, width: string | undefined): VoiTransform | undefined {
-  if (center === undefined && width === undefined) return undefined;
-  if (center === undefined) throw broken('windowCenter', 'is given where windowWidth is (PS3.18 §9.1.2.3)');
-  if (width === undefined) throw broken('windowWidth', 'is given where windowCenter is (PS3.18 §9.1.2.3)');
-  const values = [numberOf(center.trim()), numberOf(width.trim())] as const;
-  if (values[0] === undefined) throw broken('windowCenter', 'a number (PS3.18 §9.1.2.3)');
-  if (values[1] === undefined || values[1] <= 0) throw broken('windowWidth', 'a number above 0 (PS3.18 §9.1.2.3)');
-  return { kind: 'window', shape: 'linear', center: values[0], width: values[1] };
+  const values = [center, width].map((text) => (text === undefined ? undefined : numberOf(text.trim())));
+  const [middle, extent] = values;
+  if (center !== undefined && middle === undefined) throw broken('windowCenter', 'a number (PS3.18 §9.1.2.3)');
+  if (width !== undefined && !(extent !== undefined && extent > 0)) {
+    throw broken('windowWidth', 'a number above 0 (PS3.18 §9.1.2.3)');
+  }
+  if (middle === undefined && extent === undefined) return undefined;
+  if (middle === undefined) throw broken('windowCenter', 'is given where windowWidth is (PS3.18 §9.1.2.3)');
+  if (extent === undefined) throw broken('windowWidth', 'is given where windowCenter is (PS3.18 §9.1.2.3)');
+  return { kind: 'window', shape: 'linear', center: middle, width: extent };
 }
 
 /** Reads `region` (PS3.18 §9.1.2.3): left, top, right and bottom in fractions of the frame. @throws DagpacsError `invalid-parameter` */

@@ -21,6 +21,8 @@ export type ErrorCode =
   | 'instance-in-other-study'
   /** Same SOP Instance UID, other bytes, and the policy is `conflict`. */
   | 'instance-conflict'
+  /** A Transaction UID of storage commitment that is used already (PS3.18 §13.4). */
+  | 'transaction-in-use'
   /** More bytes than a setting allows. */
   | 'too-large'
   /** The sender went away before the last byte. */

@@ -5,7 +5,7 @@ import { type BenchOptions, readArguments } from './arguments.ts';
 import { closeConnections } from './client.ts';
 import { makeBenchSeries, type Series } from './data.ts';
 import { libraryRows, loadLibrary } from './library.ts';
-import { measureBigRequest, peakMemory } from './memory.ts';
+import { measureAssociations, measureBigRequest, peakMemory } from './memory.ts';
 import { startPeers } from './peers.ts';
 import { type Peer, type Row, rows } from './rows.ts';
 import { describeMachine, formatTable, median } from './table.ts';
@@ -35,7 +35,8 @@ async function measureWrites(times: Times, peers: Peer[], folder: string, option
     for (const row of rows.filter(({ writes }) => writes)) {
       if (last !== undefined) await rm(join(folder, 'series'), { recursive: true });
       last = await makeBenchSeries(join(folder, 'series'), `${row.name} ${turn}`, options.slices);
-      for (const peer of inTurn(peers, turn)) await time(times, row, peer, last);
+      const takers = peers.filter(({ storesOnly }) => row.dimse || !storesOnly);
+      for (const peer of inTurn(takers, turn)) await time(times, row, peer, last);
     }
   }
   return last as Series;
@@ -65,8 +66,8 @@ function report(times: Times, peers: readonly Peer[]): string {
     const taken = peers.map((peer) => median(ofRow.get(peer) ?? []));
     lines.push([
       row.name,
-      ...taken.map((each) => each.toFixed(each < 100 ? 1 : 0)),
-      ...others.map((peer) => (median(ofRow.get(peer) ?? []) / mine).toFixed(2)),
+      ...taken.map((each) => (Number.isNaN(each) ? '' : each.toFixed(each < 100 ? 1 : 0))),
+      ...taken.slice(1).map((each) => (Number.isNaN(each) ? '' : (each / mine).toFixed(2))),
     ]);
   }
   lines.push(['peak memory, MiB', ...peers.map(({ pid }) => peakMemory(pid).toFixed(0)), ...others.map(() => '')]);
@@ -83,10 +84,11 @@ try {
   const times: Times = new Map();
   const series = await measureWrites(times, peers, folder, options);
   const reads = rows.filter(({ writes }) => !writes);
-  await measureReads(times, peers, reads, series, options);
+  const readers = peers.filter(({ storesOnly }) => !storesOnly);
+  await measureReads(times, readers, reads, series, options);
   if (options.studies > 0) {
-    await loadLibrary(peers, options.studies);
-    await measureReads(times, peers, libraryRows(options.studies), series, options);
+    await loadLibrary(readers, options.studies);
+    await measureReads(times, readers, libraryRows(options.studies), series, options);
   }
   console.log(report(times, peers));
 } finally {
@@ -101,5 +103,11 @@ if (options.big) {
   console.log(
     `\none STOW request of ${options.bigSize} GB, ${options.bigParts} instances: ${seconds.toFixed(1)} s, ` +
       `peak memory ${after.toFixed(0)} MiB (${before.toFixed(0)} MiB before)`,
+  );
+  const { associations, size } = { associations: 16, size: 100e6 };
+  const pushed = await measureAssociations(associations, size);
+  console.log(
+    `${associations} associations that send ${size / 1e6} MB each: ${pushed.seconds.toFixed(1)} s, ` +
+      `peak memory ${pushed.after.toFixed(0)} MiB (${pushed.before.toFixed(0)} MiB before)`,
   );
 }

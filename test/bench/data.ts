@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sliceDataset, uid, writePart10 } from '../fixtures/dicom.ts';
+import { datasetOf } from '../fixtures/part10.ts';
 
 /** A series on disk. */
 export interface Series {
@@ -57,31 +58,48 @@ export async function makeBenchSeries(folder: string, name: string, count: numbe
   return series;
 }
 
-/**
- * A multipart body of `parts` multi-frame instances, `total` bytes in all, made as it is read: nothing of it is held.
- * Its pixels repeat one megabyte, which costs the sender nothing.
- */
-export async function* bigRequest(boundary: string, parts: number, total: number): AsyncGenerator<Buffer> {
+/** A multi-frame object of about `total` bytes: what stands before its pixels, and how long those are. */
+function bigHeader(instance: number, total: number): { header: Buffer; value: number } {
+  const frameBytes = ROWS * COLUMNS * 2;
+  const frames = Math.floor(total / frameBytes);
+  const overrides = {
+    '00080016': ['UI', '1.2.840.10008.5.1.4.1.1.7.3'] as const,
+    '00280008': ['IS', String(frames)] as const,
+    '7FE00010': ['OW', Buffer.alloc(0)] as const,
+  };
+  const header = writePart10(sliceDataset({ study: 'big', instance, rows: ROWS, columns: COLUMNS, overrides }));
+  // Pixel Data is the last element: its length is the last four bytes of the header.
+  header.writeUInt32LE(frames * frameBytes, header.length - 4);
+  return { header, value: frames * frameBytes };
+}
+
+/** `length` bytes that repeat one megabyte, which costs the sender nothing. */
+function* bigValue(length: number): Generator<Buffer> {
   const chunk = Buffer.concat([createHash('sha512').digest(), Buffer.from(pixels(1)), Buffer.from(pixels(2))]).subarray(
     0,
     1 << 20,
   );
-  const frameBytes = ROWS * COLUMNS * 2;
+  for (let sent = 0; sent < length; sent += chunk.length)
+    yield chunk.subarray(0, Math.min(chunk.length, length - sent));
+}
+
+/** The data set of a multi-frame object, made as it is read. */
+export function bigDataset(instance: number, total: number): { sopInstanceUID: string; chunks: Iterable<Buffer> } {
+  const { header, value } = bigHeader(instance, total);
+  const chunks = function* () {
+    yield datasetOf(header);
+    yield* bigValue(value);
+  };
+  return { sopInstanceUID: uid('instance', 'big', 'CT', 1, instance), chunks: chunks() };
+}
+
+/** A multipart body of `parts` multi-frame instances, `total` bytes in all, made as it is read: nothing of it is held. */
+export async function* bigRequest(boundary: string, parts: number, total: number): AsyncGenerator<Buffer> {
   for (let part = 1; part <= parts; part++) {
-    const frames = Math.floor(total / parts / frameBytes);
-    const value = frames * frameBytes;
-    const overrides = {
-      '00080016': ['UI', '1.2.840.10008.5.1.4.1.1.7.3'] as const,
-      '00280008': ['IS', String(frames)] as const,
-      '7FE00010': ['OW', Buffer.alloc(0)] as const,
-    };
-    const header = writePart10(sliceDataset({ study: 'big', instance: part, rows: ROWS, columns: COLUMNS, overrides }));
-    // Pixel Data is the last element: its length is the last four bytes of the header.
-    header.writeUInt32LE(value, header.length - 4);
+    const { header, value } = bigHeader(part, total / parts);
     yield Buffer.from(`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`);
     yield header;
-    for (let sent = 0; sent < value; sent += chunk.length)
-      yield chunk.subarray(0, Math.min(chunk.length, value - sent));
+    yield* bigValue(value);
     yield Buffer.from('\r\n');
   }
   yield Buffer.from(`--${boundary}--\r\n`);

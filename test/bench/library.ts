@@ -1,6 +1,7 @@
 import { makeSlice } from '../fixtures/dicom.ts';
 import { multipartOf } from '../fixtures/stow.ts';
 import { get, send } from './client.ts';
+import { find } from './dimse.ts';
 import type { Peer, Row } from './rows.ts';
 
 /** Instances a STOW request has, and requests at one time. */
@@ -82,6 +83,9 @@ export function libraryRows(count: number): Row[] {
   return [
     search(`QIDO, ${QUESTIONS} patient IDs`, (q) => `PatientID=${patientID(spread(q))}`, QUESTIONS),
     search(`QIDO, ${QUESTIONS} accession numbers`, (q) => `AccessionNumber=${accession(spread(q))}`, QUESTIONS),
+    find(`C-FIND, ${QUESTIONS} patient IDs`, (q) => ({ '00100020': patientID(spread(q)) }), { questions: QUESTIONS }),
+    find('C-FIND, PatientName=SMITH*', () => ({ '00100010': 'SMITH*' }), { least: Math.floor(count / 100) }),
+    find('C-FIND, all studies', () => ({}), { least: count }),
     search('QIDO, PatientName=SMITH*', () => 'PatientName=SMITH*&limit=100'),
     search(
       "QIDO, OHIF's list of studies",

@@ -2,7 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { startBridge } from '../fixtures/bridge.ts';
 import { custodyStatus } from '../fixtures/custody.ts';
 import { skipOrthanc, startOrthanc } from '../fixtures/orthanc.ts';
+import { skipWithout } from '../fixtures/tools.ts';
 import type { BenchOptions } from './arguments.ts';
+import { startStorescp } from './dimse.ts';
 import type { Peer } from './rows.ts';
 
 /** Starts the bridge as `npm start` would, on free ports and a new data directory. */
@@ -44,6 +46,9 @@ export async function startPeers(options: BenchOptions): Promise<Peer[]> {
     if (!options.orthanc) return peers;
     if (skipOrthanc !== false) console.log(`without Orthanc: ${skipOrthanc}`);
     else peers.push(await startOrthancPeer(false), await startOrthancPeer(true));
+    const without = skipWithout('storescp');
+    if (without !== false) console.log(`without storescp: ${without}`);
+    else peers.push(await startStorescp());
     return peers;
   } catch (error) {
     await Promise.all(peers.map((peer) => peer.stop()));

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { type DimseAddress, storescu } from '../fixtures/dcmtk.ts';
+import type { DimseAddress } from '../fixtures/dcmtk.ts';
 import { get, send } from './client.ts';
 import type { Series } from './data.ts';
+import { dimseRows, push } from './dimse.ts';
 
 /** A server that is measured. */
 export interface Peer {
@@ -9,6 +10,8 @@ export interface Peer {
   dicomWeb: string;
   dimse: DimseAddress;
   pid: number;
+  /** It takes C-STORE, and has no other row. */
+  storesOnly?: true;
   /** Waits until it has done what it does after it answered, so that it does not disturb the next one. */
   settle(): Promise<void>;
   stop(): Promise<unknown>;
@@ -19,6 +22,8 @@ export interface Row {
   name: string;
   /** Writes want a series that the peer does not have yet. */
   writes: boolean;
+  /** C-STORE, which peers that do nothing else are measured with too. */
+  dimse?: true;
   run(peer: Peer, series: Series): Promise<unknown>;
 }
 
@@ -30,11 +35,6 @@ const FRAMES = 'multipart/related; type=application/octet-stream; transfer-synta
 
 const seriesUrl = (peer: Peer, series: Series) =>
   `${peer.dicomWeb}/studies/${series.studyInstanceUID}/series/${series.seriesInstanceUID}`;
-
-async function pushOverOneAssociation(peer: Peer, { files }: Series): Promise<void> {
-  const { code, output } = await storescu(peer.dimse, files);
-  if (code !== 0) throw new Error(`storescu: ${output.slice(-500)}`);
-}
 
 async function* multipart(files: readonly string[], boundary: string): AsyncGenerator<Buffer> {
   for (const file of files) {
@@ -84,7 +84,8 @@ async function framesOneByOne(peer: Peer, series: Series): Promise<void> {
 
 /** What is measured, in the order in which a study lives. */
 export const rows: readonly Row[] = [
-  { name: 'C-STORE, one association', writes: true, run: pushOverOneAssociation },
+  { name: 'C-STORE, one association', writes: true, dimse: true, run: (peer, series) => push(peer, series, 1) },
+  dimseRows.store,
   { name: `STOW, ${BATCH} instances a request`, writes: true, run: stowInBatches },
   {
     name: 'series metadata',
@@ -96,6 +97,7 @@ export const rows: readonly Row[] = [
     writes: false,
     run: (peer, series) => get(`${seriesUrl(peer, series)}/instances?limit=${series.files.length}`, JSON_TYPE),
   },
+  dimseRows.get,
   { name: 'whole series', writes: false, run: (peer, series) => get(seriesUrl(peer, series), PART10) },
   { name: `300 frames, ${PARALLEL} at a time`, writes: false, run: frames },
   { name: '200 frames, one by one', writes: false, run: framesOneByOne },

@@ -1,4 +1,4 @@
-import { readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
 import { openFileVault } from '../../src/adapters/vault/file-vault.ts';
@@ -15,7 +15,6 @@ test('a study has one key, which outlives the process', async (t) => {
 
   const again = await openFileVault({ directory });
   t.strictSame(await again.find('2.25.1'), first);
-  t.strictSame(await again.installationKey('names'), await vault.installationKey('names'));
   const all: string[] = [];
   for await (const key of again.all()) all.push(Buffer.from(key).toString('hex'));
   t.strictSame(all.sort(), [first, other].map((key) => Buffer.from(key).toString('hex')).sort());
@@ -51,7 +50,7 @@ test('what a crash left of a key is in nobody’s way', async (t) => {
   const names = join(directory, 'names.key');
   rmSync(names);
   writeFileSync(`${names}.new`, 'half', { mode: 0o600 });
-  const vault = await openFileVault({ directory });
-  t.equal((await vault.installationKey('names')).length, 32);
+  await openFileVault({ directory });
+  t.equal(readFileSync(names).length, 32);
   t.strictSame(readdirSync(directory).sort(), ['names.key', 'studies']);
 });

@@ -21,13 +21,16 @@ export const STUDY_ATTRIBUTES = attributes(
 );
 
 /** From the header, PS3.18 Table 10.6.3-4, before NumberOfSeriesRelatedInstances (0020,1209) … */
-export const SERIES_ATTRIBUTES = attributes('00080060:CS 00200011:IS', '0008103E:LO 00180015:CS');
+export const SERIES_ATTRIBUTES = attributes('00080060:CS 00200011:IS', '00080201:SH 0008103E:LO 00180015:CS');
 
 /** … and after it. */
 export const SERIES_STEP_ATTRIBUTES = attributes('00400244:DA 00400245:TM', '00400275:SQ');
 
 /** From the header, PS3.18 Table 10.6.3-5: the image attributes are there where the instance has them. */
-export const INSTANCE_ATTRIBUTES = attributes('00200013:IS', '00280008:IS 00280010:US 00280011:US 00280100:US');
+export const INSTANCE_ATTRIBUTES = attributes(
+  '00200013:IS',
+  '00080201:SH 00280008:IS 00280010:US 00280011:US 00280100:US',
+);
 
 /** Made by the index, per level. */
 const DERIVED: Record<QueryLevel, string> = {

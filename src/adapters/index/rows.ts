@@ -21,6 +21,8 @@ const SELECT: Record<QueryLevel, string> = {
     CROSS JOIN series e ON e.id = i.series CROSS JOIN studies s ON s.id = e.study ORDER BY j.key`,
 };
 
+const ZONE = '"00080201"';
+
 /** Rows that are read at once. */
 const PAGE = 250;
 
@@ -39,7 +41,8 @@ export function* readRows(reader: Connection, query: Query, ids: readonly number
   });
   const taken = parents.map((parent) => ({
     ...parent,
-    wanted: parent.whole ? undefined : [...wanted].filter((tag) => DEFAULT_TAGS[parent.level].has(tag)),
+    whole: parent.whole && !query.only,
+    wanted: parent.whole && !query.only ? undefined : [...wanted].filter((tag) => DEFAULT_TAGS[parent.level].has(tag)),
   }));
   const used = taken.filter((parent) => parent.whole || (parent.wanted?.length ?? 0) > 0);
   const parentTexts = new Map<string, string[]>();
@@ -55,7 +58,13 @@ export function* readRows(reader: Connection, query: Query, ids: readonly number
   };
 
   const textOf = (row: Row): string => {
-    const own = ownText(level, row);
+    let own = ownText(level, row);
+    if (query.only) {
+      own = own
+        .split(GLUE)
+        .filter((text) => wanted.has(text.slice(1, 9)))
+        .join(GLUE);
+    }
     if (used.length === 0 && others.length === 0 && query.include !== 'all') return `{${own}}`;
     const members: string[] = [];
     if (query.include === 'all') members.push(...everyMember(level, readHeader(reader, Number(row.version))));
@@ -64,7 +73,7 @@ export function* readRows(reader: Connection, query: Query, ids: readonly number
       const texts = membersOf(parent.level, Number(row[parent.level]));
       for (const text of texts) if (parent.whole || parent.wanted?.includes(text.slice(1, 9))) members.push(text);
     }
-    for (const text of own.split(GLUE)) members.push(text);
+    for (const text of own.split(GLUE)) if (text !== '') members.push(text);
     return `{${merge(members)}}`;
   };
   for (let at = 0; at < ids.length; at += PAGE) {
@@ -100,23 +109,32 @@ function ownText(level: QueryLevel, row: Row): string {
   if (level === 'series')
     return `${row.head}${GLUE}"00201209":{"vr":"IS","Value":[${row.instances}]}${GLUE}${row.tail}`;
   const { uid, class: sopClass, syntax, study_uid: study, series_uid: series } = row as Record<string, string>;
+  // Timezone Offset From UTC, where it is there, comes before what is made here.
+  const cut = String(row.extra).startsWith(ZONE) ? String(row.extra).indexOf(GLUE) + GLUE.length : 0;
+  const zone = cut > 0 ? GLUE + String(row.extra).slice(0, cut - GLUE.length) : '';
   const text =
     CHARACTER_SET +
     `${GLUE}"00080016":{"vr":"UI","Value":[${JSON.stringify(sopClass)}]}` +
     `${GLUE}"00080018":{"vr":"UI","Value":[${JSON.stringify(uid)}]}` +
     GLUE +
     ONLINE +
+    zone +
     `${GLUE}"00081190":{"vr":"UR","Value":[${JSON.stringify(`retrieve:/studies/${study}/series/${series}/instances/${uid}`)}]}` +
     `${GLUE}"00083002":{"vr":"UI","Value":[${JSON.stringify(syntax)}]}` +
     `${GLUE}"0020000D":{"vr":"UI","Value":[${JSON.stringify(study)}]}` +
     `${GLUE}"0020000E":{"vr":"UI","Value":[${JSON.stringify(series)}]}`;
-  return `${text}${GLUE}${row.extra}`;
+  return `${text}${GLUE}${String(row.extra).slice(cut)}`;
 }
 
 /** The stored header of a version. */
 export function readHeader(reader: Connection, version: number): DicomJson {
+  return JSON.parse(readHeaderText(reader, version)) as DicomJson;
+}
+
+/** The same as JSON text. */
+export function readHeaderText(reader: Connection, version: number): string {
   const row = reader.get('SELECT header FROM details WHERE id = ?', version);
-  return row ? (JSON.parse(zstdDecompressSync(row.header as Uint8Array).toString()) as DicomJson) : {};
+  return row ? zstdDecompressSync(row.header as Uint8Array).toString() : '{}';
 }
 
 function headerMembersOf(tags: string[], header: DicomJson): string[] {

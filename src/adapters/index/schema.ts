@@ -2,7 +2,7 @@
 export const APPLICATION_ID = 0x44506978;
 
 /** `PRAGMA user_version`: any change of the tables below or of what is written to them counts it up. */
-export const SCHEMA_VERSION = 3;
+export const SCHEMA_VERSION = 4;
 
 /** Series and instance numbers that are absent sort last. */
 export const NO_NUMBER = 0xffffffff;

@@ -77,6 +77,10 @@ class Performance implements Operation {
     return this.#exchange.respond(this, response) ?? Promise.resolve();
   }
 
+  respondAll(responses: readonly Response[]): Promise<void> {
+    return this.#exchange.respondAll(this, responses) ?? Promise.resolve();
+  }
+
   invoke(invocation: Parameters<Operation['invoke']>[0]): Promise<Command> {
     return this.#exchange.invoker.invoke(invocation);
   }
@@ -188,6 +192,18 @@ export class Exchange {
     const pdus = commandPdus(context.id, responseElements(command, response), maxPduLength);
     if (!response.dataset) return this.#hooks.send(pdus);
     return this.#hooks.send(Buffer.concat([pdus, dataPdus(context.id, false, [response.dataset], maxPduLength)]));
+  }
+
+  /** Sends responses whose command sets are the same, which is that of the first. */
+  respondAll({ command, context }: Operation, responses: readonly Response[]): Promise<void> | undefined {
+    const [first] = responses;
+    if (this.#stopped || !first) return undefined;
+    const { maxPduLength } = this.options;
+    const head = commandPdus(context.id, responseElements(command, first), maxPduLength);
+    const parts: Buffer[] = [];
+    for (const { dataset } of responses)
+      if (dataset) parts.push(head, dataPdus(context.id, false, [dataset], maxPduLength));
+    return this.#hooks.send(Buffer.concat(parts));
   }
 
   #begin(context: AnsweredContext): void {

@@ -3,18 +3,18 @@ import type {} from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
 import type { MultipartPart } from '../../dicom/multipart.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
-import { tooLarge } from './plugins/request-body.ts';
+import { STOW_MAX, tooLarge } from './plugins/request-body.ts';
 
 /**
  * The files of an HTML form (RFC 7578); its other fields are passed over.
  * @throws DagpacsError `malformed-multipart`, `sender-aborted`, `too-large`
  */
 export async function* formFiles(request: FastifyRequest, maxBytes: number): AsyncGenerator<MultipartPart> {
-  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge('Content-Length', maxBytes);
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge('Content-Length', maxBytes, STOW_MAX);
   let left = maxBytes;
   const count = (bytes: number) => {
     left -= bytes;
-    if (left < 0) throw fail(tooLarge('body', maxBytes));
+    if (left < 0) throw fail(tooLarge('body', maxBytes, STOW_MAX));
   };
   // A form that breaks off breaks off once, though its file and its list of parts both say so.
   let failure: DagpacsError | undefined;

@@ -3,12 +3,14 @@ import { exampleOf, type JsonSchema } from './openapi-example.ts';
 import { problemContent, problemReference, problemResponses, problemStatuses } from './openapi-problems.ts';
 import * as archive from './schemas/archive.ts';
 import { CAPABILITIES_TYPES, DICOM_WEB } from './schemas/capabilities.ts';
+import * as commitment from './schemas/commitment.ts';
 import * as custody from './schemas/custody.ts';
 import * as dicomWeb from './schemas/dicom-web.ts';
 import * as docs from './schemas/docs.ts';
 import * as gateway from './schemas/gateway.ts';
 import { type Answer, none, type Operation, problemSchema } from './schemas/operation.ts';
 import * as render from './schemas/render.ts';
+import * as scrub from './schemas/scrub.ts';
 import * as service from './schemas/service.ts';
 import * as transfer from './schemas/transfer.ts';
 import * as wadoUri from './schemas/wado-uri.ts';
@@ -18,9 +20,11 @@ export const operations: readonly Operation[] = [
   dicomWeb,
   render,
   wadoUri,
+  commitment,
   transfer,
   custody,
   archive,
+  scrub,
   gateway,
   service,
   docs,

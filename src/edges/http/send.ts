@@ -7,6 +7,7 @@ import type { DicomJson } from '../../dicom/model.ts';
 import { nativeModelOf } from '../../dicom/native-model.ts';
 import { isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
+import { allowsRange } from './conditional.ts';
 import { parseRange } from './range.ts';
 
 /** One resource on its way out. */
@@ -74,8 +75,8 @@ export async function sendSingle(reply: FastifyReply, log: Log, part: OutgoingPa
     return sendPieces(reply, log, [{ text: '', size, bytes: () => part.bytes() }]);
   }
   reply.header('accept-ranges', 'bytes');
-  const { range: header, 'if-range': condition } = reply.request.headers;
-  const range = reply.request.method === 'GET' && condition === undefined ? parseRange(header, size) : undefined;
+  const ranged = reply.request.method === 'GET' && allowsRange(reply);
+  const range = ranged ? parseRange(reply.request.headers.range, size) : undefined;
   if (range === 'unsatisfiable') {
     return reply.code(416).header('content-range', `bytes */${size}`).send();
   }

@@ -10,6 +10,7 @@ import { addBrowserAccess } from './plugins/browser-access.ts';
 import { drain } from './plugins/request-body.ts';
 import { addArchiveRoutes } from './routes/archive.ts';
 import { addCapabilityRoutes } from './routes/capabilities.ts';
+import { addCommitmentRoutes } from './routes/commitment.ts';
 import { addCustodyRoutes } from './routes/custody.ts';
 import { addDocsRoutes } from './routes/docs.ts';
 import { addGatewayRoutes } from './routes/gateway.ts';
@@ -126,6 +127,7 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   addMetadataRoutes(app, context);
   addRenderRoutes(app, context);
   addWadoUriRoute(app, context);
+  addCommitmentRoutes(app, context);
   addCustodyRoutes(app, context);
   addArchiveRoutes(app, context);
   addGatewayRoutes(app, context);

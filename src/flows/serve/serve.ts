@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
 import type { Index, InstanceUIDs, Version } from '../../ports/index.ts';
@@ -15,6 +16,7 @@ export interface ServeModules {
   index: Index;
 }
 
+const INDEX_NAME = 'index-name';
 /** Objects kept open: a viewer asks for the frames of one series again and again. */
 const OPEN_OBJECTS = 256;
 
@@ -22,6 +24,7 @@ const OPEN_OBJECTS = 256;
 export function createServe(modules: ServeModules): Serve & InstanceSource {
   const { index } = modules;
   const bodies = new MetadataBodies(index);
+  const indexName = nameOf(index);
   const streams = new Map<string, Promise<DataStream>>();
 
   function served(version: Version): ServedInstance {
@@ -83,6 +86,11 @@ export function createServe(modules: ServeModules): Serve & InstanceSource {
       return encoding === 'gzip' ? bodies.compressed(scope, base) : bodies.text(scope, base);
     },
 
+    state(scope) {
+      expect(scope);
+      return `${indexName}-${index.revision(scope.studyInstanceUID, scope.seriesInstanceUID)}`;
+    },
+
     headers(scope, base) {
       expect(scope);
       return bodies.documents(scope, base);
@@ -91,7 +99,9 @@ export function createServe(modules: ServeModules): Serve & InstanceSource {
     async frames(instance, numbers) {
       const version = current(instance);
       const { frames, bulk } = index.details(version);
-      return frameParts(await streamOf(version), frames, version.transferSyntaxUID, pixelVrOf(frames, bulk), numbers);
+      const { transferSyntaxUID } = version;
+      const parts = frameParts(await streamOf(version), frames, transferSyntaxUID, pixelVrOf(frames, bulk), numbers);
+      return parts.map((part) => Object.assign(part, { of: version }));
     },
 
     describe(instance) {
@@ -109,9 +119,17 @@ export function createServe(modules: ServeModules): Serve & InstanceSource {
       const { bulk } = index.details(version);
       const value = Object.hasOwn(bulk, path) ? bulk[path] : undefined;
       if (!value) throw notFound();
-      return bulkPart(await streamOf(version), value, version.transferSyntaxUID, path);
+      const part = bulkPart(await streamOf(version), value, version.transferSyntaxUID, path);
+      return Object.assign(part, { of: version });
     },
   };
+}
+
+/** Revisions are numbers of one index: one that was made anew counts anew. */
+function nameOf(index: Index): string {
+  const name = index.getValue(INDEX_NAME) ?? randomUUID();
+  if (index.getValue(INDEX_NAME) !== name) index.setValue(INDEX_NAME, name);
+  return name;
 }
 
 function notFound(): DagpacsError {

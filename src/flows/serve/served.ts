@@ -31,6 +31,11 @@ export interface ServedPart {
   bytes(start?: number, end?: number): AsyncIterable<Uint8Array>;
 }
 
+/** A part, and the version of the instance that it is of. */
+export interface ServedValue extends ServedPart {
+  of: Pick<ServedInstance, 'sha256' | 'receivedAt'>;
+}
+
 /** What the read edges ask of the bridge; every method throws DagpacsError `not-found`, `block-missing`, `block-damaged`. */
 export interface Serve {
   /** Current instances in scope, in their order; at least one. */
@@ -42,12 +47,14 @@ export interface Serve {
    * As one gzip body or as chunks of text.
    */
   metadata(scope: Scope, base: string, encoding: 'gzip' | 'identity'): Promise<Uint8Array | Uint8Array[]>;
+  /** A name for the state of the metadata in scope: it changes with them. */
+  state(scope: Scope): string;
   /** The same, each instance by itself, read one after the other. */
   headers(scope: Scope, base: string): Iterable<DicomJson>;
   /** Frames by 1-based number, in the order asked. `invalid-parameter` where one is out of range. */
-  frames(instance: InstanceUIDs, numbers: number[]): Promise<ServedPart[]>;
+  frames(instance: InstanceUIDs, numbers: number[]): Promise<ServedValue[]>;
   /** The value that a BulkDataURI's last part (`7FE00010`, `00400275/1/00091010`) names. */
-  bulkData(instance: InstanceUIDs, path: string): Promise<ServedPart>;
+  bulkData(instance: InstanceUIDs, path: string): Promise<ServedValue>;
 }
 
 /** What is made from instances asks for them here. Methods throw as those of {@link Serve}. */

@@ -4,10 +4,11 @@ import type { Query } from '../../../src/dicom/query.ts';
 import type { HttpModules } from '../../../src/edges/http/modules.ts';
 import { type HttpOptions, httpDefaults } from '../../../src/edges/http/options.ts';
 import { type HttpListener, startHttp } from '../../../src/edges/http/server.ts';
+import { createCommitmentRequests } from '../../../src/flows/commitment/requests.ts';
 import type { Ingest } from '../../../src/flows/ingest/received.ts';
 import type { CustodyView, InstanceCustody } from '../../../src/flows/serve/custody.ts';
 import type { Render } from '../../../src/flows/serve/rendered.ts';
-import type { Scope, Serve, ServedInstance, ServedPart } from '../../../src/flows/serve/served.ts';
+import type { Scope, Serve, ServedInstance, ServedValue } from '../../../src/flows/serve/served.ts';
 import type { Transcode } from '../../../src/flows/serve/transcoded.ts';
 import { DagpacsError } from '../../../src/kernel/errors.ts';
 import type { InstanceUIDs } from '../../../src/ports/index.ts';
@@ -69,7 +70,12 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
       },
     },
     custody: memoryCustody(stored),
+    commitments: createCommitmentRequests(
+      { commitAfter: 'stored', commitWaitMs: 1000, commitKeepMs: 1000 },
+      { versions: () => [], getValue: () => undefined, setValue: () => undefined },
+    ),
     archive: { exportStudy: nothingHeld, importCar: noCar },
+    scrub: { run: noCar },
     gateway: { holds: () => false, block: nothingHeld, car: nothingHeld },
     log: { info: record, warn: record, error: record },
     echo: refuse,
@@ -191,8 +197,9 @@ function memoryServe(stored: Stored[], sent: MemoryBridge['sent'], options: Memo
     bytes: Buffer.from('pixels'),
     transferSyntaxUID: '1.2.840.10008.1.2.1',
   };
-  function part(bytes: Buffer): ServedPart {
-    return { size: bytes.length, transferSyntaxUID, bytes: (start, end) => cut(bytes, start, end) };
+  function part(bytes: Buffer): ServedValue {
+    const of = { sha256: createHash('sha256').update(bytes).digest(), receivedAt: '2024-01-01T00:00:00.000Z' };
+    return { of, size: bytes.length, transferSyntaxUID, bytes: (start, end) => cut(bytes, start, end) };
   }
   return {
     instances: find,
@@ -208,6 +215,7 @@ function memoryServe(stored: Stored[], sent: MemoryBridge['sent'], options: Memo
       const text = Buffer.from(JSON.stringify(texts));
       return encoding === 'gzip' ? gzipSync(text) : [text.subarray(0, 10), text.subarray(10)];
     },
+    state: (scope) => String(find(scope).length),
     headers: (scope, base) =>
       find(scope).map(({ sopInstanceUID }) => ({ '00081190': { vr: 'UR', Value: [`${base}/${sopInstanceUID}`] } })),
     async frames(uids, numbers) {
@@ -256,6 +264,7 @@ function memoryCustody(stored: Stored[]): CustodyView {
           problem: null,
           reads: { fetched: 0, repaired: 0, failed: 0 },
         },
+        scrub: { state: 'off', current: null, last: null },
         disk: { packs: 1, blocks: 2, bytes: 3, free: 4 },
       };
     },

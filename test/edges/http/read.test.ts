@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { request as httpRequest } from 'node:http';
 import { test } from 'tap';
 import type { Serve } from '../../../src/flows/serve/served.ts';
-import { parseMultipart } from '../../fixtures/stow.ts';
+import { parseMultipart, stow } from '../../fixtures/stow.ts';
 import { instance, type MemoryBridge, type Stored, startMemoryBridge } from './memory-bridge.ts';
 
 const JPEG = '1.2.840.10008.1.2.4.50';
@@ -255,4 +255,66 @@ test('HEAD tells what GET would, and reads nothing', async (t) => {
     t.equal(bridge.sent.bytes, 0);
   }
   t.equal((await fetch(`${bridge.dicomWeb}/studies/9`, { method: 'HEAD' })).status, 404);
+});
+
+test('what a client has is not sent again', async (t) => {
+  const bridge = await startMemoryBridge();
+  t.teardown(() => bridge.close());
+  await stow(bridge.dicomWeb, [instance({}), instance({ sop: '1.2.3.5' })]);
+  const at = '/studies/1.2/series/1.2.3/instances/1.2.3.4';
+  const get = (path: string, headers: Record<string, string> = {}) => fetch(`${bridge.dicomWeb}${path}`, { headers });
+  const single = 'application/dicom; transfer-syntax=*';
+  const cases: [path: string, accept: string, strong: boolean, dated: boolean][] = [
+    ['/studies/1.2', 'multipart/related; type="application/dicom"', false, true],
+    [at, single, true, true],
+    [`${at}/frames/1`, 'application/octet-stream', true, true],
+    [`${at}/frames/1,2`, 'multipart/related; type="application/octet-stream"', false, true],
+    [`${at}/bulkdata/7FE00010`, 'application/octet-stream', true, true],
+    [`${at}/metadata`, 'application/dicom+json', false, false],
+    ['/studies/1.2/metadata', 'multipart/related; type="application/dicom+xml"', false, false],
+    ['/../custody/instances/1.2.3.4/versions/1', '*/*', true, true],
+  ];
+  const tags = new Set<string>();
+  for (const [path, accept, strong, dated] of cases) {
+    const first = await get(path, { accept });
+    t.equal(first.status, 200, path);
+    await first.arrayBuffer();
+    const etag = first.headers.get('etag') ?? '';
+    t.match(etag, strong ? /^"[\w-]{43}"$/ : /^W\/"[\w-]{43}"$/, path);
+    tags.add(etag);
+    const modified = first.headers.get('last-modified');
+    t.equal(modified, dated ? 'Mon, 01 Jan 2024 00:00:00 GMT' : null);
+    for (const condition of [etag, `"other", ${etag}`, '*', etag.replace('W/', '')]) {
+      const again = await get(path, { accept, 'if-none-match': condition });
+      t.strictSame(
+        [again.status, again.headers.get('etag'), await again.text()],
+        [304, etag, ''],
+        `${path} ${condition}`,
+      );
+    }
+    const other = await get(path, { accept, 'if-none-match': '"other"', 'if-modified-since': modified ?? '' });
+    t.equal(other.status, 200, 'If-None-Match counts first');
+    await other.arrayBuffer();
+    if (!dated) continue;
+    const since = await get(path, { accept, 'if-modified-since': 'Mon, 01 Jan 2024 00:00:00 GMT' });
+    t.equal(since.status, 304);
+    const before = await get(path, { accept, 'if-modified-since': 'Sun, 31 Dec 2023 23:59:59 GMT' });
+    t.equal(before.status, 200);
+    await before.arrayBuffer();
+    const nonsense = await get(path, { accept, 'if-modified-since': 'yesterday' });
+    t.equal(nonsense.status, 200);
+    const head = await fetch(`${bridge.dicomWeb}${path}`, {
+      method: 'HEAD',
+      headers: { accept, 'if-none-match': etag },
+    });
+    t.equal(head.status, 304);
+  }
+  t.equal(tags.size, cases.length, 'each has a tag of its own');
+
+  const { headers } = await get(at, { accept: single });
+  const ranged = (condition: string) => get(at, { accept: single, range: 'bytes=0-3', 'if-range': condition });
+  t.equal((await ranged(headers.get('etag') ?? '')).status, 206);
+  t.equal((await ranged(headers.get('last-modified') ?? '')).status, 206);
+  t.equal((await ranged('"other"')).status, 200);
+  t.equal((await ranged('Sun, 31 Dec 2023 23:59:59 GMT')).status, 200);
 });

@@ -229,6 +229,17 @@ export function querySuite(t: Test, open: OpenIndex): void {
     t.strictSame(studies(index, step, single('00400275.00401001', '1')), ['1.5']);
     t.strictSame(studies(index, step, single('00400275.00401001', '2')), [], 'of two items');
     t.strictSame(studies(index, empty('00400275.00400009')), ['1.2', '1.1', '1.4']);
+
+    const attributes = { '00181030': ['LO', 'Kopf "Ü" 1 '], '00180050': ['DS', '2.50'] } as never;
+    await index.add([made({ study: '1.6', series: '1.6.1', sop: '1.6.1.1', attributes })]);
+    for (const match of [
+      single('00181030', 'Kopf "Ü" 1'),
+      wildcard('00181030', '*"Ü"*'),
+      wildcard('00181030', 'K??f*1'),
+      single('00180050', '2.5'),
+    ]) {
+      t.strictSame(studies(index, match), ['1.6'], 'whatever it is in JSON');
+    }
   });
 
   t.test('rows', async (t) => {
@@ -309,6 +320,18 @@ export function querySuite(t: Test, open: OpenIndex): void {
     t.notOk(every?.['7FE00010'], 'pixels stay where they are');
     const [all] = ask(index, { level: 'study', include: 'all', matches: [single('0020000D', '1.1')] });
     t.notOk(all?.['00181030']);
+  });
+
+  t.test('the offset from UTC is said at every level', async (t) => {
+    const index = await open(t);
+    const attributes = { '00080201': ['SH', '+0100'], '00200013': ['IS', 1], '00280010': ['US', 5] } as never;
+    await index.add([made({ study: '1.1', series: '1.1.1', sop: '1.1.1.1', attributes })]);
+    const scope = { studyInstanceUID: '1.1', seriesInstanceUID: '1.1.1' };
+    for (const query of [{}, { level: 'series', studyInstanceUID: '1.1' }, { level: 'instance', ...scope }] as const) {
+      const [row] = ask(index, query);
+      t.strictSame(row?.['00080201'], { vr: 'SH', Value: ['+0100'] });
+    }
+    t.strictSame(values(ask(index, { level: 'instance', ...scope }), '00280010'), [5]);
   });
 
   t.test('a later instance corrects what its study is called', async (t) => {

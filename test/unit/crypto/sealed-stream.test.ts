@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { test } from 'tap';
-import { Opener, openRange } from '../../../src/crypto/open-range.ts';
+import { Opener } from '../../../src/crypto/open-range.ts';
 import {
   newObjectKey,
   openedSize,
@@ -204,7 +204,7 @@ for (const vector of TINK_OWN_PARAMETERS) {
     const sealed = Buffer.concat(seal(pattern(vector.plain), key, options));
     t.equal(sealed.length, vector.sealed);
     t.equal(createHash('sha256').update(sealed).digest('hex'), vector.sha256);
-    const opened = await collect(openRange(key, sealed.length, reader(sealed), 0, vector.plain, { associatedData }));
+    const opened = await collect((await Opener.open(key, sealed.length, reader(sealed), { associatedData })).range());
     t.ok(opened.equals(pattern(vector.plain)));
   });
 }
@@ -270,9 +270,7 @@ test('any change is found before a byte of its segment is yielded', async (t) =>
   const key = newObjectKey();
   const good = Buffer.concat(seal(plain, key, { segmentSize }));
   const opens = async (sealed: Buffer, size = sealed.length, ownKey = key) =>
-    collect(
-      openRange(ownKey, size, reader(sealed), 0, new StreamLayout({ segmentSize }).openedSize(size), { segmentSize }),
-    );
+    collect((await Opener.open(ownKey, size, reader(sealed), { segmentSize })).range());
   t.ok((await opens(good)).equals(plain));
   for (let at = 0; at < good.length; at += 1) {
     const bad = Buffer.from(good);

@@ -27,8 +27,8 @@ export interface FindOptions {
 
 /** Entities that are looked for at once; their rows are read as they are sent. */
 const PAGE = 5000;
-/** Responses that are made before the event loop has its turn: a C-CANCEL is to be heard. */
-const STRIDE = 32;
+/** Responses that go out in one piece, before the event loop has its turn: a C-CANCEL is to be heard. */
+const STRIDE = 64;
 
 /** Query/Retrieve Service Class as SCP of C-FIND (PS3.4 C.4.1), by the query model that QIDO-RS has too. */
 export function findService({ aeTitle }: FindOptions, index: Pick<Index, 'query'>, log: Log): Service {
@@ -36,20 +36,24 @@ export function findService({ aeTitle }: FindOptions, index: Pick<Index, 'query'
     field: C_FIND_RQ,
     async perform(operation) {
       const [relational = 0, combined = 0, fuzzy = 0] = operation.context.extended ?? [];
-      let responses = 0;
       try {
         const identifier = await readIdentifier(operation, 'find', relational === 1);
         const keyed = parseQueryKeys(identifier.level, identifier.dataset, {
           combined: combined === 1,
           fuzzy: fuzzy === 1,
         });
-        for (const row of pages(index, scoped(keyed.query, identifier))) {
-          if (operation.signal.aborted) return { status: CANCELLED };
+        const status = keyed.unsupported.length > 0 ? PENDING_WITH_WARNING : PENDING;
+        let held: Response[] = [];
+        for (const row of pages(index, { ...scoped(keyed.query, identifier), only: true })) {
           const dataset = answer(JSON.parse(row) as DicomJson, keyed, identifier, aeTitle);
-          const status = keyed.unsupported.length > 0 ? PENDING_WITH_WARNING : PENDING;
-          await operation.respond({ status, dataset: encode(dataset, operation, identifier) });
-          if (++responses % STRIDE === 0) await turn();
+          held.push({ status, dataset: encode(dataset, operation, identifier) });
+          if (held.length < STRIDE) continue;
+          await operation.respondAll(held);
+          held = [];
+          await turn();
+          if (operation.signal.aborted) return { status: CANCELLED };
         }
+        if (held.length > 0) await operation.respondAll(held);
         return operation.signal.aborted ? { status: CANCELLED } : { status: SUCCESS };
       } catch (error) {
         const response = refusal(error);

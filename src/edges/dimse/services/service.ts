@@ -19,6 +19,8 @@ export interface Operation {
   readonly signal: AbortSignal;
   /** Sends a response that is not the last one; resolves when there is room for more. */
   respond(response: Response): Promise<void>;
+  /** Sends several of them, each with a data set and the same status, in one piece. */
+  respondAll(responses: readonly Response[]): Promise<void>;
   /** Asks for an operation on the same association; rejects when that ends first. One at a time. */
   invoke(invocation: Invocation): Promise<Command>;
   /**

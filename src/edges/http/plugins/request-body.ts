@@ -20,6 +20,8 @@ export async function* bytesOf(request: IncomingMessage): AsyncGenerator<Uint8Ar
   }
 }
 
+/** The setting that bounds bodies of STOW requests. */
+export const STOW_MAX = 'DAGPACS_STOW_MAX_BYTES';
 /** Content codings (RFC 9110 §8.4.1) that a request's body may have. */
 const CODINGS: Record<string, () => Transform> = {
   gzip: createGunzip,
@@ -37,12 +39,16 @@ const MAX_UNFOLDING = 250;
  * @throws DagpacsError `too-large`, `unsupported-media-type` at once; the iterator `too-large`, `malformed-multipart`,
  *   `sender-aborted`
  */
-export function bodyOf(request: IncomingMessage, maxBytes: number): AsyncGenerator<Uint8Array, void, undefined> {
-  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge('Content-Length', maxBytes);
+export function bodyOf(
+  request: IncomingMessage,
+  maxBytes: number,
+  setting?: string,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge('Content-Length', maxBytes, setting);
   const coding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase();
-  if (coding === 'identity') return bounded(bytesOf(request), maxBytes);
+  if (coding === 'identity') return bounded(bytesOf(request), maxBytes, setting);
   const open = Object.hasOwn(CODINGS, coding) ? CODINGS[coding] : undefined;
-  if (open) return bounded(unfolded(request, open()), maxBytes);
+  if (open) return bounded(unfolded(request, open()), maxBytes, setting);
   const rule = `one of ${Object.keys(CODINGS).join(', ')} (RFC 9110 §8.4.1)`;
   throw new DagpacsError('unsupported-media-type', `Content-Encoding is ${rule}`, {
     attribute: 'Content-Encoding',
@@ -53,11 +59,12 @@ export function bodyOf(request: IncomingMessage, maxBytes: number): AsyncGenerat
 async function* bounded(
   bytes: AsyncGenerator<Uint8Array>,
   maxBytes: number,
+  setting: string | undefined,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let size = 0;
   for await (const chunk of bytes) {
     size += chunk.length;
-    if (size > maxBytes) throw tooLarge('body', maxBytes);
+    if (size > maxBytes) throw tooLarge('body', maxBytes, setting);
     yield chunk;
   }
 }
@@ -92,9 +99,9 @@ async function* unfolded(request: IncomingMessage, decoder: Transform): AsyncGen
   }
 }
 
-/** The refusal of a body that has more bytes than DAGPACS_STOW_MAX_BYTES. */
-export function tooLarge(attribute: string, maxBytes: number): DagpacsError {
-  const rule = `a request has at most ${maxBytes} bytes (DAGPACS_STOW_MAX_BYTES)`;
+/** The refusal of a body that has more bytes than a setting, or the route, allows. */
+export function tooLarge(attribute: string, maxBytes: number, setting?: string): DagpacsError {
+  const rule = `a request has at most ${maxBytes} bytes${setting === undefined ? '' : ` (${setting})`}`;
   return new DagpacsError('too-large', 'The body is too large', { attribute, rule });
 }
 

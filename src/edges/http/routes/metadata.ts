@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { Scope } from '../../../flows/serve/served.ts';
+import { isFresh, validatorsOf } from '../conditional.ts';
 import type { RouteContext } from '../modules.ts';
 import { acceptedBy, acceptsGzip, negotiateModel } from '../negotiate.ts';
 import * as schemas from '../schemas/dicom-web.ts';
@@ -12,8 +13,10 @@ export function addMetadataRoutes(app: FastifyInstance, { serve, base, log }: Ro
     const { multipart, type } = negotiateModel(acceptedBy(request, query));
     const dicomWeb = `${base(request)}/dicom-web`;
     reply.header('vary', [reply.getHeader('vary') ?? [], 'Accept', 'Accept-Encoding'].flat().join(', '));
-    if (multipart) return sendModels(reply, log, serve.headers(params, dicomWeb));
     const encoding = acceptsGzip(request.headers['accept-encoding']) ? 'gzip' : 'identity';
+    const tag = validatorsOf([], false, serve.state(params), dicomWeb, type, encoding).tag;
+    if (isFresh(reply, { tag, strong: false })) return reply.code(304).send();
+    if (multipart) return sendModels(reply, log, serve.headers(params, dicomWeb));
     const body = await serve.metadata(params, dicomWeb, encoding);
     reply.type(type);
     if (encoding === 'gzip') reply.header('content-encoding', 'gzip');

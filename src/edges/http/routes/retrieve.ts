@@ -1,10 +1,11 @@
 import type { FastifyInstance } from 'fastify';
 import { acceptTextOf, chooseRepresentation, type MediaRange, type Representation } from '../../../dicom/accept.ts';
 import { transferSyntax } from '../../../dicom/transfer-syntax.ts';
-import type { Scope, ServedInstance, ServedPart } from '../../../flows/serve/served.ts';
+import type { Scope, ServedInstance, ServedPart, ServedValue } from '../../../flows/serve/served.ts';
 import type { Transcode, TranscodedPart } from '../../../flows/serve/transcoded.ts';
 import type { InstanceUIDs } from '../../../ports/index.ts';
 import { prefersArchive, sendArchive, ZIP } from '../archive.ts';
+import { isFresh, validatorsOf } from '../conditional.ts';
 import { NotAcceptable } from '../errors.ts';
 import type { RouteContext } from '../modules.ts';
 import { acceptedBy, negotiate } from '../negotiate.ts';
@@ -33,6 +34,11 @@ export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): 
       return sendArchive(call.reply, log, call.params, fileSet);
     }
     const chosen = chooseForms(accepted, instances, single, transcode);
+    const [form] = chosen as [InstanceForm];
+    const syntaxes = chosen.map(({ transferSyntaxUID }) => transferSyntaxUID);
+    // What is made from an instance may come out in other bytes after the next start.
+    const asStored = instances.every(({ transferSyntaxUID }, i) => transferSyntaxUID === syntaxes[i]);
+    if (isKept(call, instances, form, asStored, ...syntaxes)) return call.reply.code(304).send();
     const parts = instances.map((instance, i): OutgoingPart => {
       const form = chosen[i] as InstanceForm;
       const location = urlOf(call, instance);
@@ -43,7 +49,7 @@ export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): 
       }
       return { form, location, size: undefined, bytes };
     });
-    return send(call, chosen[0] as InstanceForm, parts);
+    return send(call, form, parts);
   }
 
   /** Parts of one transfer syntax, in the form that the client likes best. */
@@ -51,14 +57,18 @@ export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): 
     call: Call<InstanceUIDs, { accept?: string | undefined }>,
     offers: Representation[],
     values: readonly Value[],
+    of: ServedValue['of'],
     pathOf: (index: number) => string,
   ) {
     const form = negotiate(acceptedBy(call.request, call.query), offers);
+    const names = values.map((_, index) => pathOf(index));
+    const asStored = values.every((value) => 'of' in value);
+    if (isKept(call, [of], form, asStored, form.transferSyntaxUID, ...names)) return call.reply.code(304).send();
     const instance = urlOf(call, call.params);
     const parts = values.map((value, index): OutgoingPart => {
       return {
         form,
-        location: `${instance}/${pathOf(index)}`,
+        location: `${instance}/${names[index]}`,
         size: value.size,
         bytes: (start, end) => value.bytes(start, end),
       };
@@ -66,9 +76,20 @@ export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): 
     return send(call, form, parts);
   }
 
+  /** Sets the validators of what is about to be sent; true where the client has it. */
+  function isKept(
+    { reply }: Call<unknown, unknown>,
+    sources: readonly ServedValue['of'][],
+    { multipart, type }: Representation,
+    asStored: boolean,
+    ...names: (string | undefined)[]
+  ): boolean {
+    reply.header('vary', [reply.getHeader('vary') ?? [], 'Accept'].flat().join(', '));
+    return isFresh(reply, validatorsOf(sources, asStored && !multipart, String(multipart), type, ...names));
+  }
+
   function send({ reply }: Call<unknown, unknown>, form: Representation, parts: OutgoingPart[]) {
     const [only] = parts;
-    reply.header('vary', [reply.getHeader('vary') ?? [], 'Accept'].flat().join(', '));
     return form.multipart || only === undefined ? sendMultipart(reply, log, parts) : sendSingle(reply, log, only);
   }
 
@@ -80,13 +101,14 @@ export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): 
     const numbers = call.params.frames.split(',').map(Number);
     const pathOf = (index: number) => `frames/${numbers[index]}`;
     const frames = await serve.frames(call.params, numbers);
-    const stored = offersOfFrames(frames[0]?.transferSyntaxUID ?? '', numbers.length);
+    const [{ transferSyntaxUID: storedUID, of }] = frames as [ServedValue];
+    const stored = offersOfFrames(storedUID, numbers.length);
     const accepted = acceptedBy(call.request, call.query);
-    if (chooseRepresentation(accepted, stored)) return sendValues(call, stored, frames, pathOf);
+    if (chooseRepresentation(accepted, stored)) return sendValues(call, stored, frames, of, pathOf);
     const others = transcode.frameSyntaxes(call.params).flatMap((uid) => offersOfFrames(uid, numbers.length));
     const { transferSyntaxUID } = negotiate(accepted, [...stored, ...others]);
     const made = await transcode.frames(call.params, numbers, transferSyntaxUID);
-    return sendValues(call, offersOfFrames(transferSyntaxUID, numbers.length), made, pathOf);
+    return sendValues(call, offersOfFrames(transferSyntaxUID, numbers.length), made, of, pathOf);
   });
 
   addRoute(app, schemas.retrieveBulkData, async (call) => {
@@ -94,7 +116,7 @@ export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): 
     const value = await serve.bulkData(call.params, path);
     const { transferSyntaxUID } = value;
     const offers = [true, false].map((multipart) => ({ multipart, type: OCTETS, transferSyntaxUID }));
-    return sendValues(call, offers, [value], () => `bulkdata/${path}`);
+    return sendValues(call, offers, [value], value.of, () => `bulkdata/${path}`);
   });
 }
 

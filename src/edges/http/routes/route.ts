@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { parseAccept } from '../../../dicom/accept.ts';
 import { DagpacsError } from '../../../kernel/errors.ts';
 import { negotiate } from '../negotiate.ts';
@@ -50,10 +50,35 @@ function fixedOffers({ tag, query, answers }: Operation): { multipart: false; ty
 }
 
 function check<Schema extends z.ZodObject>(schema: Schema, value: unknown): z.output<Schema> {
-  const result = schema.safeParse(value);
+  const given = value as Record<string, unknown>;
+  const result = schema.safeParse(withNumbers(schema, given));
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   const attribute = String(issue?.path[0] ?? '');
-  const rule = issue?.message ?? '';
+  const rule = ruleOf(issue?.message ?? '', given[attribute]);
   throw new DagpacsError('invalid-parameter', `The parameter ${attribute} breaks a rule: ${rule}`, { attribute, rule });
+}
+
+/** Zod takes for a number all that JavaScript does, blanks and hexadecimal digits too. */
+function withNumbers(schema: z.ZodObject, given: Record<string, unknown>): Record<string, unknown> {
+  const kept = { ...given };
+  for (const [name, value] of Object.entries(given)) {
+    const field = Object.hasOwn(schema.shape, name) ? (schema.shape[name] as z.ZodType) : undefined;
+    if (field && isNumber(field) && !(typeof value === 'string' && WHOLE.test(value))) kept[name] = Number.NaN;
+  }
+  return kept;
+}
+
+const WHOLE = /^[+-]?\d{1,15}$/;
+
+function isNumber(field: z.ZodType): boolean {
+  let inner: unknown = field;
+  while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault) inner = inner.unwrap();
+  return inner instanceof z.ZodNumber;
+}
+
+/** The schema's own words, where it has any for what is wrong. */
+function ruleOf(message: string, value: unknown): string {
+  if (!/^Invalid input/.test(message)) return message;
+  return Array.isArray(value) ? 'is given once' : value === undefined ? 'is given' : 'is a text';
 }

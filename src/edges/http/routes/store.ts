@@ -8,7 +8,7 @@ import { formFiles } from '../form-files.ts';
 import { DICOM_JSON, DICOM_XML, instancesOf } from '../metadata-parts.ts';
 import type { RouteContext } from '../modules.ts';
 import { acceptedBy, negotiate } from '../negotiate.ts';
-import { bodyOf } from '../plugins/request-body.ts';
+import { bodyOf, STOW_MAX } from '../plugins/request-body.ts';
 import * as schemas from '../schemas/dicom-web.ts';
 import { type StorePart, storeParts } from '../store-parts.ts';
 import { storeResponse } from '../store-response.ts';
@@ -89,7 +89,7 @@ function unsupported(message: string, attribute: string, rule: string): DagpacsE
 function partsOf(request: FastifyRequest, media: MediaType, maxBytes: number): AsyncIterable<StorePart> {
   const root = rootOf(media);
   if (root === undefined) return formFiles(request, maxBytes);
-  const body = bodyOf(request.raw, maxBytes);
+  const body = bodyOf(request.raw, maxBytes, STOW_MAX);
   const parts = media.type === root ? wholeBody(body, root) : parseMultipart(body, media.parameters.get('boundary'));
   return root === DICOM ? parts : instancesOf(parts, root);
 }

@@ -180,7 +180,7 @@ function read<Params extends z.ZodObject>(id: string, path: string, summary: str
     summary,
     params,
     query: negotiation,
-    answers: { 200: answer },
+    answers: { 200: answer, 304: { description: 'As the client has it already (If-None-Match, If-Modified-Since)' } },
   });
 }
 
