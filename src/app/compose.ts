@@ -29,6 +29,7 @@ import { createServe } from '../flows/serve/serve.ts';
 import { createTranscode } from '../flows/serve/transcode.ts';
 import { catchUp } from '../flows/upkeep/catch-up.ts';
 import { type Eviction, startEviction } from '../flows/upkeep/evict.ts';
+import { type Scrubber, startScrub } from '../flows/upkeep/scrub.ts';
 import { DagpacsError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { BlockStore } from '../ports/blocks.ts';
@@ -58,6 +59,7 @@ export interface Bridge {
   swarm: Swarm;
   codecs: Codecs;
   eviction: Eviction;
+  scrub: Scrubber;
   /** Gives the data directory back. */
   release(): void;
 }
@@ -138,6 +140,11 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   undo.push(() => codecs.close());
   const transcode = createTranscode({ source: serve, codecs });
   const render = createRender({ serve, source: serve, codecs });
+  const scrub = startScrub(
+    { rate: config.DAGPACS_SCRUB_RATE, pauseMs: config.DAGPACS_SCRUB_PAUSE_MS, copies: copiesOf(config) },
+    { blocks, index, swarm, log },
+  );
+  undo.push(() => scrub.stop());
   const fileSet = createFileSet({ serve, source: serve });
   const custody = createCustodyView(
     { outboxMax: config.DAGPACS_OUTBOX_MAX, copies: copiesOf(config) },
@@ -150,6 +157,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       problem: () => outbox.problem(),
       replicationProblem: () => outbox.replicationProblem(),
       mended: () => mended,
+      scrub: () => scrub.status(),
     },
   );
 
@@ -176,6 +184,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       ),
       custody,
       archive: studyArchive(dataDir, { blocks, index, vault, commits, onStored: () => outbox.notify() }),
+      scrub,
       gateway: createGateway({ blocks }),
       transfer,
       echo,
@@ -183,7 +192,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       ready,
     }),
   );
-  return { http, dimse, outbox, commits, blocks, index, ledger, swarm, codecs, eviction, release };
+  return { http, dimse, outbox, commits, blocks, index, ledger, swarm, codecs, eviction, scrub, release };
 }
 
 /** Names the setting to change where an edge cannot have the address it was given. */

@@ -69,6 +69,26 @@ test('the index and the locations of blocks follow from the packs', async (t) =>
   }
 });
 
+test('an instance whose blocks are lost is stored again when it is sent again', async (t) => {
+  const dataDir = await tempFolder(t);
+  let bridge = await startBridge({ dataDir, env });
+  t.teardown(() => bridge.stop());
+  for (const file of files) t.equal((await stow(bridge.dicomWeb, [file])).status, 200);
+  await bridge.stop();
+  const blocks = join(dataDir, 'blocks');
+  const [pack = ''] = readdirSync(blocks).filter((name) => name.endsWith('.car'));
+  await truncate(join(blocks, pack), Math.floor(statSync(join(blocks, pack)).size / 2));
+  bridge = await startBridge({ dataDir, env: { ...env, DAGPACS_CONFLICT_POLICY: 'conflict' } });
+  t.equal((await stow(bridge.dicomWeb, files)).status, 200);
+  const custody = await untilStage(bridge.url, sops, 'anchored');
+  const versions = custody.map((instance) => instance.versions.length);
+  t.ok(versions.includes(1) && versions.includes(2), `versions: ${versions}`);
+  for (const [i, sop] of sops.entries()) {
+    const answer = await fetch(`${bridge.url}/custody/instances/${sop}/versions/${versions[i]}`);
+    t.ok(Buffer.from(await answer.arrayBuffer()).equals(files[i] as Buffer));
+  }
+});
+
 test('what is anchored in a contract that is lost is anchored again in the new one', async (t) => {
   const dataDir = await tempFolder(t);
   let bridge = await startBridge({ dataDir, env });

@@ -3,6 +3,7 @@ import type { LedgerStatus } from '../../ports/ledger.ts';
 import type { SwarmStatus } from '../../ports/swarm.ts';
 import type { Receipt, StudyReceipt } from '../../proof/receipt.ts';
 import type { MendingCounts } from '../objects/mending.ts';
+import type { ScrubStatus } from '../objects/scrub-report.ts';
 
 /** Furthest stage of a version. */
 export type Stage = 'stored' | 'replicated' | 'anchored' | 'final';
@@ -33,6 +34,7 @@ export interface CustodyStatus {
     /** Blocks that could not be read here as they should be, since the start. */
     reads: MendingCounts;
   };
+  scrub: ScrubStatus;
   /** Bytes: of the block store, and free on its file system. */
   disk: { packs: number; blocks: number; bytes: number; free: number };
 }

@@ -75,6 +75,7 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
       { versions: () => [], getValue: () => undefined, setValue: () => undefined },
     ),
     archive: { exportStudy: nothingHeld, importCar: noCar },
+    scrub: { run: noCar },
     gateway: { holds: () => false, block: nothingHeld, car: nothingHeld },
     log: { info: record, warn: record, error: record },
     echo: refuse,
@@ -264,6 +265,7 @@ function memoryCustody(stored: Stored[]): CustodyView {
           owed: [],
           reads: { fetched: 0, repaired: 0, failed: 0 },
         },
+        scrub: { state: 'off', current: null, last: null },
         disk: { packs: 1, blocks: 2, bytes: 3, free: 4 },
       };
     },

@@ -3,6 +3,7 @@ import type { BatchCustody, CustodyStatus, InstanceCustody, VersionReceipt } fro
 import type { Receipt, StudyReceipt } from '../../../proof/receipt.ts';
 import { uid } from './dicom-web.ts';
 import { defineOperation, none } from './operation.ts';
+import { scrubStatus } from './scrub.ts';
 
 const time = z
   .string()
@@ -63,6 +64,7 @@ const statusSchema = z.object({
       .object({ fetched: count, repaired: count, failed: count })
       .describe('blocks that could not be read here as they should be, since the start: missing, damaged, lost'),
   }),
+  scrub: scrubStatus,
   disk: z.object({ packs: count, blocks: count, bytes: count, free: count }),
 }) satisfies z.ZodType<CustodyStatus>;
 
