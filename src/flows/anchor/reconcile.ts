@@ -1,8 +1,8 @@
 import type { Cid } from '../../ipld/cid.ts';
 import type { Log } from '../../kernel/log.ts';
-import type { Batch, Index } from '../../ports/index.ts';
+import type { Index } from '../../ports/index.ts';
 import type { SwarmNode } from '../../ports/swarm.ts';
-import { leftOf } from '../objects/unpin.ts';
+import { holdsBatch, lostBatches, pinnedRoots } from '../objects/pinned.ts';
 
 /** Which identity answered at which of our nodes' addresses last, as a named value of the index. */
 const IDENTITIES = 'swarm-nodes';
@@ -19,30 +19,17 @@ export async function reconcile(
   copies: number,
   { index, log }: { index: Index; log: Log },
 ): Promise<Cid | undefined> {
-  const pinned = new Set<string>();
-  for await (const root of node.pins()) pinned.add(root.toString());
+  const pinned = await pinnedRoots(node);
   const confirmed = index.confirmedBy(identity);
-  const holds = (batch: Batch) => {
-    if (pinned.has(batch.record.toString())) return true;
-    return leftOf(batch, index)?.every((version) => pinned.has(version.node.toString())) ?? false;
-  };
-  const lost = confirmed.filter(({ id, record }) => {
-    if (pinned.has(record.toString())) return false;
-    const batch = index.batch(id);
-    return batch === undefined || !holds(batch);
-  });
+  const lost = lostBatches(pinned, confirmed, index);
   if (lost.length > 0) {
     log.warn('pins-lost', { name: node.name, batches: lost.length });
-    index.withdraw(
-      lost.map(({ id }) => id),
-      identity,
-      copies,
-    );
+    index.withdraw(lost, identity, copies);
   }
   if (pinned.size === 0) return undefined;
   const at = new Date().toISOString();
   for (const batch of index.unconfirmed(identity, Number.MAX_SAFE_INTEGER)) {
-    if (holds(batch)) index.confirm(batch.id, { node: identity, at }, copies);
+    if (holdsBatch(pinned, batch, index)) index.confirm(batch.id, { node: identity, at }, copies);
   }
   return confirmed.findLast(({ record }) => pinned.has(record.toString()))?.record;
 }
