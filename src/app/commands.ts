@@ -15,6 +15,7 @@ const USAGE = `Usage: dagpacs COMMAND
   export     fetch a study into a folder or a zip archive, from here or another DICOMweb server
   scrub      verify every block that is held, and put right what can be
   openapi    print the OpenAPI document
+  conformance  print the DICOM conformance statement
   help       print this
 `;
 
@@ -45,6 +46,10 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   openapi: async () => {
     const { openApiDocument } = await import('../edges/http/openapi.ts');
     return withoutArguments('openapi', () => print(`${JSON.stringify(openApiDocument(), null, 2)}\n`));
+  },
+  conformance: async () => {
+    const { conformanceStatement } = await import('./conformance.ts');
+    return withoutArguments('conformance', () => print(conformanceStatement()));
   },
   help: async () => () => print(USAGE),
   '--help': async () => () => print(USAGE),
