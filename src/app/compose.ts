@@ -21,6 +21,7 @@ import { createPushback } from '../flows/ingest/backlog.ts';
 import { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { createIngest } from '../flows/ingest/ingest.ts';
 import { mendFromSwarm } from '../flows/objects/mending.ts';
+import { createReject } from '../flows/reject/reject.ts';
 import { createCustodyView } from '../flows/serve/custody-view.ts';
 import { createFileSet } from '../flows/serve/file-set.ts';
 import { createGateway } from '../flows/serve/gateway.ts';
@@ -170,6 +171,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       render,
       fileSet,
       index,
+      reject: createReject({ index, store: ingest }),
       commitments: createCommitmentRequests(
         { commitAfter: config.DAGPACS_COMMIT_AFTER, commitWaitMs: 24 * HOUR_MS, commitKeepMs: 7 * 24 * HOUR_MS },
         index,
@@ -210,6 +212,7 @@ function httpOptions(config: Config): HttpOptions {
     gateway: config.DAGPACS_GATEWAY,
     maxResults: config.DAGPACS_QIDO_MAX,
     storeMaxBytes: config.DAGPACS_STOW_MAX_BYTES,
+    allowDelete: config.DAGPACS_DELETE === 'on',
     ...(config.DAGPACS_PUBLIC_URL === '' ? {} : { publicUrl: config.DAGPACS_PUBLIC_URL.replace(/\/+$/, '') }),
   };
 }
