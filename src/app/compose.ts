@@ -30,6 +30,7 @@ import { createServe } from '../flows/serve/serve.ts';
 import { createTranscode } from '../flows/serve/transcode.ts';
 import { catchUp } from '../flows/upkeep/catch-up.ts';
 import { type Eviction, startEviction } from '../flows/upkeep/evict.ts';
+import { type Scrubber, startScrub } from '../flows/upkeep/scrub.ts';
 import { DagpacsError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { BlockStore } from '../ports/blocks.ts';
@@ -59,6 +60,7 @@ export interface Bridge {
   swarm: Swarm;
   codecs: Codecs;
   eviction: Eviction;
+  scrub: Scrubber;
   /** Gives the data directory back. */
   release(): void;
 }
@@ -139,6 +141,11 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   undo.push(() => codecs.close());
   const transcode = createTranscode({ source: serve, codecs });
   const render = createRender({ serve, source: serve, codecs });
+  const scrub = startScrub(
+    { rate: config.DAGPACS_SCRUB_RATE, pauseMs: config.DAGPACS_SCRUB_PAUSE_MS, copies: copiesOf(config) },
+    { blocks, index, swarm, log },
+  );
+  undo.push(() => scrub.stop());
   const fileSet = createFileSet({ serve, source: serve });
   const custody = createCustodyView(
     { outboxMax: config.DAGPACS_OUTBOX_MAX, copies: copiesOf(config) },
@@ -151,6 +158,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       problem: () => outbox.problem(),
       replicationProblem: () => outbox.replicationProblem(),
       mended: () => mended,
+      scrub: () => scrub.status(),
     },
   );
 
@@ -178,6 +186,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       ),
       custody,
       archive: studyArchive(dataDir, { blocks, index, vault, commits, onStored: () => outbox.notify() }),
+      scrub,
       gateway: createGateway({ blocks }),
       transfer,
       echo,
@@ -185,7 +194,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       ready,
     }),
   );
-  return { http, dimse, outbox, commits, blocks, index, ledger, swarm, codecs, eviction, release };
+  return { http, dimse, outbox, commits, blocks, index, ledger, swarm, codecs, eviction, scrub, release };
 }
 
 /** Names the setting to change where an edge cannot have the address it was given. */

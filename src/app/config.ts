@@ -206,6 +206,12 @@ export const settings = {
     'bytes of local blocks above which the oldest that are replicated are dropped, to be fetched from IPFS when they are read; 0: all stay',
   ),
   DAGPACS_KUBO_BIN: setting(z.string(), '', 'the `ipfs` binary for the child; `none`: never start one'),
+  DAGPACS_SCRUB_RATE: setting(
+    count(0),
+    '8388608',
+    'bytes a second at which everything that is held is verified in the background; 0: only by `dagpacs scrub`',
+  ),
+  DAGPACS_SCRUB_PAUSE_MS: setting(count(0), '86400000', 'milliseconds between two such passes'),
   DAGPACS_DRAIN_MS: setting(count(0), '10000', 'milliseconds that a stop waits for what is in flight'),
   DAGPACS_LOG_LEVEL: setting(z.enum(['info', 'warn', 'error', 'silent']), 'warn', 'what is logged to standard error'),
 } as const;

@@ -49,6 +49,8 @@ export async function startBridge(config: Config): Promise<Running> {
 
 /** Drains from the outside in: first no new work, then what was taken is made durable, then the parts. */
 async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<void> {
+  // Whoever watches a scrub is not waited for: it goes on after the next start.
+  const scrubbing = bridge.scrub.stop();
   const draining = [bridge.http.drain(config.DAGPACS_DRAIN_MS), bridge.dimse.drain(config.DAGPACS_DRAIN_MS)];
   await Promise.allSettled(draining);
   const steps: [part: string, step: () => Promise<unknown>][] = [
@@ -56,6 +58,7 @@ async function stopBridge(bridge: Bridge, config: Config, log: Log): Promise<voi
     ['commits', () => bridge.commits.idle()],
     ['outbox', () => stopOutbox(bridge, config.DAGPACS_DRAIN_MS)],
     ['eviction', () => bridge.eviction.stop()],
+    ['scrub', () => scrubbing],
     ['codecs', () => bridge.codecs.close()],
     ['chain', () => bridge.ledger.close()],
     ['swarm', () => bridge.swarm.close()],

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { test } from 'tap';
 import { startBridge } from '../fixtures/bridge.ts';
+import { corpusFiles, readCorpusFile, skipCorpus } from '../fixtures/corpus.ts';
 import { makeSlice, RLE, type SliceOptions, uid } from '../fixtures/dicom.ts';
 import { get } from '../fixtures/pixel-client.ts';
 import { stow } from '../fixtures/stow.ts';
@@ -49,7 +50,8 @@ function files(): Buffer[] {
 
 /** The records of a DICOMDIR as DCMTK reads them: type, and the attributes that are asked for. */
 async function records(dicomdir: string): Promise<string[]> {
-  const { stdout } = await run('dcmdump', ['+L', '-Un', dicomdir]);
+  const { stdout, stderr } = await run('dcmdump', ['+L', '-Un', dicomdir]);
+  if (stderr !== '') throw new Error(stderr);
   const found: string[] = [];
   for (const line of stdout.split('\n')) {
     const [, tag = '', value = ''] = /\((\w{4},\w{4})\) \w\w \[(.*)\]/.exec(line) ?? [];
@@ -141,4 +143,49 @@ test('a study as an archive with a DICOMDIR', { skip: skipWithout('unzip', 'dcmd
   const refused = await get(study, 'application/gzip');
   t.equal(refused.status, 406);
   t.match(JSON.parse(refused.body.toString()), { available: /application\/zip/ });
+});
+
+/** Types of the records that are found by following the links from the root, as a reader of media does. */
+function follow(dicomdir: Buffer): string[] {
+  const found: string[] = [];
+  const rootElement = dicomdir.indexOf(Buffer.from('04000012554c0400', 'hex'));
+  const walk = (from: number) => {
+    for (let at = from; at !== 0; at = dicomdir.readUInt32LE(at + 16)) {
+      if (dicomdir.readUInt32LE(at) !== 0xe000fffe) throw new Error(`no item at ${at}`);
+      const length = dicomdir.readUInt16LE(at + 48);
+      found.push(dicomdir.toString('latin1', at + 50, at + 50 + length).trim());
+      walk(dicomdir.readUInt32LE(at + 38));
+    }
+  };
+  walk(dicomdir.readUInt32LE(rootElement + 8));
+  return found;
+}
+
+const skipObjects = skipCorpus || skipWithout('unzip', 'dcmdump');
+
+test('a DICOMDIR of objects of all kinds', { skip: skipObjects }, async (t) => {
+  const bridge = await startBridge();
+  t.teardown(() => bridge.stop());
+  await stow(bridge.dicomWeb, corpusFiles('objects/').map(readCorpusFile));
+  const studies = (await (await fetch(`${bridge.dicomWeb}/studies`)).json()) as Record<string, { Value: unknown[] }>[];
+  t.ok(studies.length > 10);
+  const folder = await tempFolder(t);
+  const types = new Set<string>();
+  for (const study of studies) {
+    const { body } = await get(`${bridge.dicomWeb}/studies/${study['0020000D']?.Value[0]}`, 'application/zip');
+    const path = join(folder, 'study.zip');
+    await writeFile(path, body);
+    await run('unzip', ['-qo', path, 'DICOMDIR', '-d', folder]);
+    const listed = await records(join(folder, 'DICOMDIR'));
+    const followed = follow(await readFile(join(folder, 'DICOMDIR')));
+    t.equal(followed.length, 2 + Number(study['00201206']?.Value[0]) + Number(study['00201208']?.Value[0]));
+    t.ok(
+      listed.every((line, i) => line.startsWith(followed[i] as string)),
+      'the links lead where DCMTK reads',
+    );
+    for (const type of followed) types.add(type);
+  }
+  for (const type of ['IMAGE', 'SR DOCUMENT', 'RT DOSE', 'RT PLAN', 'WAVEFORM', 'ENCAP DOC', 'PRESENTATION']) {
+    t.ok(types.has(type), type);
+  }
 });

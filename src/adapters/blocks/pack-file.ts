@@ -49,6 +49,9 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
+/** A pack is shorter than it was. */
+export class PackEnds extends Error {}
+
 /** Reads exactly `length` bytes at `position`, into `target` where it is long enough. @throws Error where the file ends before */
 export async function readExactly(
   file: FileHandle,
@@ -60,7 +63,7 @@ export async function readExactly(
   let done = 0;
   while (done < length) {
     const { bytesRead } = await file.read(buffer, done, length - done, position + done);
-    if (bytesRead === 0) throw new Error('the pack ends inside a block');
+    if (bytesRead === 0) throw new PackEnds('the pack ends inside a block');
     done += bytesRead;
   }
   return buffer;

@@ -9,10 +9,10 @@ import type { Log } from '../../kernel/log.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
 import { Locations } from './locations.ts';
 import type { BlockStoreOptions } from './options.ts';
-import { createPack, listBlocks, listPacks, packPath, readExactly } from './pack-file.ts';
+import { createPack, listBlocks, listPacks, PackEnds, packPath, readExactly } from './pack-file.ts';
 import { PackWriter, storageFailed } from './pack-writer.ts';
 import { recover, replay } from './recover.ts';
-import { MARK, placeThinPack, settleThinPacks, writeThinPack } from './thin.ts';
+import { MARK, MARK_BYTES, placeThinPack, settleThinPacks, writeThinPack } from './thin.ts';
 
 /** Packs kept open for reading. */
 const OPEN_PACKS = 64;
@@ -104,8 +104,18 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
         throw new DagpacsError('block-missing', 'a pack is gone from the local store', {}, { cause: error });
       }
+      // What the disk does not give any more may be had from the swarm, like what it gives wrongly.
+      if (error instanceof PackEnds || (error as NodeJS.ErrnoException).code === 'EIO') {
+        throw new DagpacsError('block-damaged', 'a block cannot be read from the disk', {}, { cause: error });
+      }
       throw storageFailed('read a block', error);
     }
+  }
+
+  /** What the store itself put into a pack is nobody's block. */
+  async function* list(pack: number): AsyncIterable<{ cid: Cid; size: number }> {
+    const end = () => (pack === writer.position.pack ? writer.position.offset : undefined);
+    for await (const block of listBlocks(directory, pack, end)) if (!block.cid.equals(MARK)) yield block;
   }
 
   const exclusive = oneAtATime();
@@ -178,11 +188,13 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
       const packs = (await listPacks(directory)).filter((pack) => pack < closed);
       return Promise.all(packs.map(async (pack) => ({ pack, bytes: (await stat(packPath(directory, pack))).size })));
     },
-    list: (pack) =>
-      listBlocks(directory, pack, () => (pack === writer.position.pack ? writer.position.offset : undefined)),
+    list,
     thin: (pack, drop) => exclusive(() => attempt('thin a pack', () => thin(pack, drop))),
     wasFetched: (cid) => locations.wasFetched(cid),
     thinned: () => locations.find(MARK) !== undefined,
+    async leaveOut() {
+      if (!locations.find(MARK)) await writer.append(MARK, [MARK_BYTES]);
+    },
     replay: (from, to) => replay(directory, from, to),
     usage() {
       const { bavail, bsize } = statfsSync(directory);

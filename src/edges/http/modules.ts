@@ -1,5 +1,6 @@
 import type { CommitmentRequests } from '../../flows/commitment/requests.ts';
 import type { Ingest } from '../../flows/ingest/received.ts';
+import type { Scrub } from '../../flows/objects/scrub-report.ts';
 import type { Reject } from '../../flows/reject/reject.ts';
 import type { CustodyView } from '../../flows/serve/custody.ts';
 import type { MakeFileSet } from '../../flows/serve/file-set.ts';
@@ -36,6 +37,7 @@ export interface HttpModules {
   commitments: CommitmentRequests;
   gateway: Gateway;
   archive: StudyArchive;
+  scrub: Pick<Scrub, 'run'>;
   transfer: Transfer;
   echo: Echo;
   log: Log;

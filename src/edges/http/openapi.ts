@@ -11,6 +11,7 @@ import * as docs from './schemas/docs.ts';
 import * as gateway from './schemas/gateway.ts';
 import { type Answer, none, type Operation, problemSchema } from './schemas/operation.ts';
 import * as render from './schemas/render.ts';
+import * as scrub from './schemas/scrub.ts';
 import * as service from './schemas/service.ts';
 import * as transfer from './schemas/transfer.ts';
 import * as wadoUri from './schemas/wado-uri.ts';
@@ -25,6 +26,7 @@ export const operations: readonly Operation[] = [
   transfer,
   custody,
   archive,
+  scrub,
   gateway,
   service,
   docs,

@@ -14,6 +14,7 @@ import { createNode } from './instance-node.ts';
 import { Placement } from './placement.ts';
 import type { Accepted, Ingest, Received, Refused } from './received.ts';
 import { sameDataset } from './same-dataset.ts';
+import { isStillWhole } from './still-whole.ts';
 import { Turns } from './turns.ts';
 
 /** What to do with other bytes under a SOP Instance UID that is held. */
@@ -96,14 +97,23 @@ export function createIngest(options: IngestOptions, modules: IngestModules): In
       if (hidden && rejection.reason === RETENTION_EXPIRED) return store(arrived, 'new-version');
       throw wasRejected();
     };
-    const same = held.find(({ version }) => sha256.equals(version.sha256));
-    if (same) return again(same);
-    if (options.conflictPolicy === 'first-wins') return again(held[0] as Custody);
+    const same = held.filter(({ version }) => sha256.equals(version.sha256));
+    const [rejected] = same;
+    const valid = same.filter(({ rejection }) => !rejection);
+    if (rejected && valid.length === 0) return again(rejected);
+    for (const { version } of valid)
+      if (await isStillWhole(version, { blocks, vault })) return accepted(scan, 'duplicate');
+    // It is held by name only: what was lost or damaged is stored again, whatever the policy for other bytes.
+    if (valid.length > 0) return store(arrived, 'new-version');
+    if (options.conflictPolicy === 'first-wins') {
+      return hidden ? again(held[0] as Custody) : accepted(scan, 'duplicate');
+    }
 
     const placed = arrived.placement.place();
     await placed.written;
     const fresh = { object: placed.root, key: arrived.placement.key, ...scan };
-    for (const custody of held) {
+    const validFirst = held.toSorted((a, b) => Number(a.rejection !== undefined) - Number(b.rejection !== undefined));
+    for (const custody of validFirst) {
       if (await sameDataset(custody.version, fresh, { blocks, vault })) return again(custody);
     }
     if (options.conflictPolicy === 'conflict' && !hidden) throw conflict();

@@ -8,12 +8,12 @@ export async function wholeBlock(cid: Cid, blocks: BlockStore): Promise<Uint8Arr
   return matchesCid(cid, bytes) ? bytes : blocks.mend(cid);
 }
 
-/** A whole block for somebody who checks it: fetched only where it is missing. */
+/** A whole block for somebody who checks it: fetched only where it is missing, or cannot be read. */
 export async function blockAsItLies(cid: Cid, blocks: BlockStore): Promise<Uint8Array> {
   try {
     return await blocks.read(cid);
   } catch (error) {
-    if (!isDagpacsError(error, 'block-missing')) throw error;
+    if (!isDagpacsError(error, 'block-missing') && !isDagpacsError(error, 'block-damaged')) throw error;
     return blocks.mend(cid);
   }
 }

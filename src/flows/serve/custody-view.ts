@@ -6,6 +6,8 @@ import type { Swarm } from '../../ports/swarm.ts';
 import type { Vault } from '../../ports/vault.ts';
 import { type ChainIdentity, recallChain } from '../objects/chain-identity.ts';
 import type { MendingCounts } from '../objects/mending.ts';
+import type { ScrubStatus } from '../objects/scrub-report.ts';
+import { owedUnpins } from '../objects/unpin.ts';
 import type { BatchCustody, CustodyView, Stage, Stages, VersionCustody } from './custody.ts';
 import { createReceipts } from './receipt.ts';
 
@@ -21,6 +23,7 @@ export interface CustodyModules {
   replicationProblem(): string | undefined;
   /** What became of blocks that could not be read here. */
   mended(): MendingCounts;
+  scrub(): ScrubStatus;
 }
 
 /** The answers of the `/custody` API, from the index and from what the parts say of themselves. */
@@ -52,8 +55,10 @@ export function createCustodyView(
           copies,
           waiting: unreplicated,
           problem: modules.replicationProblem() ?? null,
+          owed: Object.entries(owedUnpins(index)).map(([node, batches]) => ({ node, batches: batches.length })),
           reads: { ...modules.mended() },
         },
+        scrub: modules.scrub(),
         disk: blocks.usage(),
       };
     },

@@ -3,6 +3,7 @@ import type { LedgerStatus } from '../../ports/ledger.ts';
 import type { SwarmStatus } from '../../ports/swarm.ts';
 import type { Receipt, StudyReceipt } from '../../proof/receipt.ts';
 import type { MendingCounts } from '../objects/mending.ts';
+import type { ScrubStatus } from '../objects/scrub-report.ts';
 
 /** Furthest stage of a version. */
 export type Stage = 'stored' | 'replicated' | 'anchored' | 'final';
@@ -28,9 +29,12 @@ export interface CustodyStatus {
     waiting: number;
     /** Why batches cannot be replicated that no node is to blame for. */
     problem: string | null;
+    /** Nodes that were not reached since something was erased, and batches that they hold with it. */
+    owed: { node: string; batches: number }[];
     /** Blocks that could not be read here as they should be, since the start. */
     reads: MendingCounts;
   };
+  scrub: ScrubStatus;
   /** Bytes: of the block store, and free on its file system. */
   disk: { packs: number; blocks: number; bytes: number; free: number };
 }

@@ -78,6 +78,7 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
       { versions: () => [], getValue: () => undefined, setValue: () => undefined },
     ),
     archive: { exportStudy: nothingHeld, importCar: noCar },
+    scrub: { run: noCar },
     gateway: { holds: () => false, block: nothingHeld, car: nothingHeld },
     log: { info: record, warn: record, error: record },
     echo: refuse,
@@ -264,8 +265,10 @@ function memoryCustody(stored: Stored[]): CustodyView {
           copies: 1,
           waiting: 0,
           problem: null,
+          owed: [],
           reads: { fetched: 0, repaired: 0, failed: 0 },
         },
+        scrub: { state: 'off', current: null, last: null },
         disk: { packs: 1, blocks: 2, bytes: 3, free: 4 },
       };
     },

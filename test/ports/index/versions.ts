@@ -33,6 +33,18 @@ export function versionSuite(t: Test, open: OpenIndex): void {
     t.strictSame(sops(index.pending(2).versions), ['1.1.1.1', '1.1.1.2'], 'pending in the order of the log');
     t.equal(index.pending(2).oldest, one.receivedAt);
     t.strictSame(index.pendingCount(), 3);
+
+    const scanned = index.scan(0, 2);
+    t.strictSame(
+      scanned.map(({ node, object, confirmedBy }) => [node.toString(), object.toString(), confirmedBy]),
+      [one, two].map(({ node, object }) => [node.toString(), object.toString(), []]),
+      'gone through in the order of the log',
+    );
+    const rest = index.scan(scanned[1]?.number ?? 0, 2);
+    t.ok(rest.length === 1 && rest[0]?.node.equals(report.node));
+    t.strictSame(index.scan(rest[0]?.number ?? 0, 2), []);
+    const unknown = made({ study: '1.1', series: '1.1.1', sop: '1.1.1.9' }).node;
+    t.strictSame(index.knownNodes([report.node, unknown, one.node]), [report.node, one.node]);
   });
 
   t.test('a frame table of any length comes back', async (t) => {

@@ -1,12 +1,11 @@
-import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { parseContentType } from '../../../dicom/accept.ts';
-import type { CarImport } from '../../../flows/upkeep/car-import.ts';
 import { DagpacsError } from '../../../kernel/errors.ts';
 import type { RouteContext } from '../modules.ts';
 import { bytesOf } from '../plugins/request-body.ts';
 import { CAR, exportCar, importCar } from '../schemas/archive.ts';
 import { sendBody } from '../send.ts';
+import { sendLines } from '../send-lines.ts';
 import { addRoute } from './route.ts';
 
 /** Studies as CAR files, out and in. */
@@ -25,15 +24,6 @@ export function addArchiveRoutes(app: FastifyInstance, { archive, log }: RouteCo
       const subject = { attribute: 'Content-Type', rule: `must be ${CAR}` };
       throw new DagpacsError('unsupported-media-type', `Content-Type ${subject.rule}`, subject);
     }
-    const steps = archive.importCar(bytesOf(request.raw));
-    // What is no CAR of a study gets its status; all else is told in the lines.
-    const first = await steps.next();
-    return reply.type('application/x-ndjson').send(Readable.from(lines(first, steps)));
+    return sendLines(reply, archive.importCar(bytesOf(request.raw)));
   });
-}
-
-async function* lines(first: IteratorResult<CarImport, void>, rest: AsyncIterable<CarImport>): AsyncGenerator<string> {
-  if (first.done) return;
-  yield `${JSON.stringify(first.value)}\n`;
-  for await (const step of rest) yield `${JSON.stringify(step)}\n`;
 }

@@ -2,11 +2,14 @@ import type { FastifyInstance } from 'fastify';
 import { isFresh, validatorsOf } from '../conditional.ts';
 import type { RouteContext } from '../modules.ts';
 import * as schemas from '../schemas/custody.ts';
+import { scrub as scrubNow } from '../schemas/scrub.ts';
 import { sendSingle } from '../send.ts';
+import { sendLines } from '../send-lines.ts';
 import { addRoute } from './route.ts';
 
 /** Where each version of an instance is, and the proof of it. UIDs, but no patient data. */
-export function addCustodyRoutes(app: FastifyInstance, { custody, serve, base, log }: RouteContext): void {
+export function addCustodyRoutes(app: FastifyInstance, { custody, serve, scrub, base, log }: RouteContext): void {
+  addRoute(app, scrubNow, ({ query, reply }) => sendLines(reply, scrub.run(query.rate)));
   addRoute(app, schemas.custodyStatus, () => custody.status());
   addRoute(app, schemas.instanceCustody, ({ params }) => custody.instance(params.sopInstanceUID));
   addRoute(app, schemas.instanceReceipt, ({ params, query }) => custody.receipt(params.sopInstanceUID, query.version));

@@ -1,0 +1,20 @@
+import { UsageError } from './outcome.ts';
+
+/** `Name: value` of a command line. @throws UsageError */
+export function headersOf(lines: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    lines.map((line) => {
+      const [, name, value] = /^([\w!#$%&'*+.^`|~-]+):\s*([\x20-\x7e]*)$/.exec(line) ?? [];
+      if (name === undefined) throw new UsageError("--header is 'Name: value'");
+      return [name.toLowerCase(), value ?? ''];
+    }),
+  );
+}
+
+/** A whole number from 1 to 64 of a command line. @throws UsageError */
+export function numberOf(name: string, text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1 || number > 64)
+    throw new UsageError(`--${name} is a whole number from 1 to 64`);
+  return number;
+}
