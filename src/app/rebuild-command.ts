@@ -17,10 +17,13 @@ import { type Config, copiesOf, kuboApis, readConfig } from './config.ts';
 import { NO, saying, UsageError } from './outcome.ts';
 import { progressBar } from './progress-bar.ts';
 
-const USAGE = `Usage: dagpacs rebuild [--car DIRECTORY]
+const USAGE = `Usage: dagpacs rebuild [--full | --lazy] [--car DIRECTORY]
 
 Makes DAGPACS_DATA_DIR anew from the chain (DAGPACS_CHAIN_RPC), the blocks (DAGPACS_KUBO_API, or the CAR files of a
 directory) and the keys that \`dagpacs vault restore\` put there. It can be interrupted and run again.
+
+  --full   fetch every block (the default)
+  --lazy   fetch what the index is made of, and leave the pixels in the swarm until somebody asks for them
 
 Exit: 0 all is there, 1 there are gaps (each is said), 2 could not be done
 `;
@@ -31,7 +34,11 @@ const CHAIN_MS = 30_000;
 /** `dagpacs rebuild`. @returns the exit code */
 export function rebuildCommand(args: string[]): Promise<number> {
   return saying('dagpacs rebuild', USAGE, async () => {
-    const { values } = parseArgs({ args, options: { car: { type: 'string' } } });
+    const options = { car: { type: 'string' }, full: { type: 'boolean' }, lazy: { type: 'boolean' } } as const;
+    const { values } = parseArgs({ args, options });
+    if (values.lazy && values.full) throw new UsageError('--full or --lazy?');
+    if (values.lazy && values.car !== undefined)
+      throw new UsageError('--lazy does not go with --car: nobody would give the rest');
     const config = readConfig();
     if (config.DAGPACS_CHAIN_RPC === '')
       throw new UsageError('DAGPACS_CHAIN_RPC is needed: what a bridge’s own anvil held is gone');
@@ -40,7 +47,7 @@ export function rebuildCommand(args: string[]): Promise<number> {
     requireIdentity(config);
     const undo: (() => unknown)[] = [];
     try {
-      return await run(config, values.car, undo);
+      return await run(config, values, undo);
     } finally {
       for (const step of undo.reverse()) await step();
     }
@@ -59,7 +66,11 @@ function requireIdentity(config: Config): void {
   throw new DagpacsError('bad-setting', `${attribute} ${rule}: run dagpacs vault restore first`, { attribute, rule });
 }
 
-async function run(config: Config, car: string | undefined, undo: (() => unknown)[]): Promise<number> {
+async function run(
+  config: Config,
+  { car, lazy = false }: { car?: string; lazy?: boolean },
+  undo: (() => unknown)[],
+): Promise<number> {
   const dataDir = config.DAGPACS_DATA_DIR;
   // What is passed over is told as a gap.
   const log = createLog(config.DAGPACS_LOG_LEVEL === 'info' ? 'info' : 'error', (line) => process.stderr.write(line));
@@ -88,6 +99,7 @@ async function run(config: Config, car: string | undefined, undo: (() => unknown
     index,
     ledger,
     log,
+    lazy,
     gap: tellGap,
     progress: ({ batches, ofBatches, instances }: Progress) =>
       bar.show(batches, ofBatches, `${batches}/${ofBatches} batches, ${instances} versions`),

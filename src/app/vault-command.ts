@@ -6,12 +6,15 @@ import { backupKeys, restoreKeys } from '../adapters/vault/backup.ts';
 import { readConfig } from './config.ts';
 import { saying, UsageError } from './outcome.ts';
 
-const USAGE = `Usage: dagpacs vault backup  --out FILE --passphrase-file FILE
-       dagpacs vault restore --from FILE --passphrase-file FILE
+const USAGE = `Usage: dagpacs vault backup  --out FILE [--base FILE]... --passphrase-file FILE
+       dagpacs vault restore --from FILE... --passphrase-file FILE
 
 The keys of DAGPACS_DATA_DIR, and its account and contract on the chain, in one encrypted file. With \`-\` the passphrase is
 read from standard input. A backup is all that a rebuild needs beside the chain and IPFS; whoever has it and the passphrase
 can read every study.
+
+With --base (a whole backup, then its increments in their order) only what changed since is written, and which keys were
+erased; restore takes them with --from in the same order. An erased key is still in the older files: destroy them.
 `;
 
 /** `dagpacs vault`. @returns the exit code */
@@ -20,22 +23,30 @@ export function vaultCommand(args: string[]): Promise<number> {
     const { positionals, values } = parseArgs({
       args,
       allowPositionals: true,
-      options: { out: { type: 'string' }, from: { type: 'string' }, 'passphrase-file': { type: 'string' } },
+      options: {
+        out: { type: 'string' },
+        base: { type: 'string', multiple: true },
+        from: { type: 'string', multiple: true },
+        'passphrase-file': { type: 'string' },
+      },
     });
     const [verb, ...rest] = positionals;
-    const file = verb === 'backup' ? values.out : values.from;
+    const { out, base = [], from: files } = values;
     const from = values['passphrase-file'];
     if ((verb !== 'backup' && verb !== 'restore') || rest.length > 0) throw new UsageError('backup or restore?');
-    if (file === undefined || from === undefined) throw new UsageError('a file and --passphrase-file are needed');
+    if ((verb === 'backup' ? out : files) === undefined || from === undefined)
+      throw new UsageError('a file and --passphrase-file are needed');
     const dataDir = readConfig().DAGPACS_DATA_DIR;
     const passphrase = (from === '-' ? await text(process.stdin) : await readFile(from, 'utf8')).replace(/\r?\n$/, '');
-    if (verb === 'backup') {
-      process.stdout.write(`${await backupKeys(dataDir, file, passphrase)} keys are in ${file}\n`);
+    if (verb === 'backup' && out !== undefined) {
+      const { keys, gone } = await backupKeys(dataDir, out, passphrase, base);
+      const since = base.length === 0 ? '' : `, and that ${gone} are gone since ${base.at(-1)}`;
+      process.stdout.write(`${keys} keys are in ${out}${since}\n`);
       return 0;
     }
     const release = lockDirectory(dataDir);
     try {
-      process.stdout.write(`${await restoreKeys(dataDir, file, passphrase)} keys are in ${dataDir}\n`);
+      process.stdout.write(`${await restoreKeys(dataDir, files ?? [], passphrase)} keys are in ${dataDir}\n`);
       return 0;
     } finally {
       release();

@@ -63,8 +63,10 @@ export interface BlockStore {
   thin(pack: number, drop: (cid: Cid) => boolean): Promise<number>;
   /** Whether a block came by {@link restore} to the end of the log, and so from the swarm. */
   wasFetched(cid: Cid): boolean;
-  /** Whether anything was ever dropped by {@link thin}: what is missing may be in the swarm then. */
+  /** Whether anything was ever dropped by {@link thin}, or left out: what is missing may be in the swarm then. */
   thinned(): boolean;
+  /** Notes in the log that blocks are left out which the swarm has. @throws DagpacsError `storage-failed` */
+  leaveOut(): Promise<void>;
   /** Bytes of the packs, and free on their file system. */
   usage(): { packs: number; blocks: number; bytes: number; free: number };
   /** Commits and closes. */

@@ -17,12 +17,15 @@ export interface BenchOptions {
   bigParts: number;
   /** Let the bridge run its own Kubo, as it does where it finds one. */
   kubo: boolean;
+  /** Measure what IPFS costs and gives, and nothing else. */
+  swarm: boolean;
   /** Measure against Orthanc as it comes and with the settings that its manual gives for speed. */
   orthanc: boolean;
 }
 
 export const USAGE = `npm run bench -- [--slices 1000] [--repeat 3] [--reads 7] [--studies 20000] [--kubo]
-                 [--no-orthanc] [--big] [--big-size 4] [--big-parts 8]`;
+                 [--no-orthanc] [--big] [--big-size 4] [--big-parts 8]
+                 [--swarm]`;
 
 /** Reads the command line. @throws where it is not understood */
 export function readArguments(): BenchOptions {
@@ -36,6 +39,7 @@ export function readArguments(): BenchOptions {
       big: { type: 'boolean', default: false },
       'big-size': { type: 'string', default: '4' },
       'big-parts': { type: 'string', default: '8' },
+      swarm: { type: 'boolean', default: false },
       kubo: { type: 'boolean', default: false },
       orthanc: { type: 'boolean', default: true },
     },
@@ -49,6 +53,7 @@ export function readArguments(): BenchOptions {
     bigSize: positive('big-size', values['big-size']),
     bigParts: positive('big-parts', values['big-parts']),
     kubo: values.kubo,
+    swarm: values.swarm,
     orthanc: values.orthanc,
   };
 }

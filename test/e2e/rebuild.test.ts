@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { cp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { type Bridge, projectRoot, startBridge } from '../fixtures/bridge.ts';
@@ -75,6 +75,14 @@ async function allAnswers(bridge: Bridge): Promise<Map<string, string>> {
   return answers;
 }
 
+/** Bytes of all packs. */
+async function packBytes(dataDir: string): Promise<number> {
+  const blocks = join(dataDir, 'blocks');
+  const packs = (await readdir(blocks)).filter((name) => name.endsWith('.car'));
+  const sizes = await Promise.all(packs.map(async (name) => (await stat(join(blocks, name))).size));
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
 function compare(t: Test, before: Map<string, string>, after: Map<string, string>): void {
   t.strictSame([...after.keys()], [...before.keys()], `${before.size} resources`);
   const changed = [...before].filter(([path, answer]) => after.get(path) !== answer).map(([path]) => path);
@@ -127,6 +135,26 @@ test('a lost bridge comes back from the chain, IPFS and the backup of its keys',
     await rm(dataDir, { recursive: true });
     await cp(folder, dataDir, { recursive: true, filter: (path) => path === folder });
   };
+
+  await t.test('lazily: the pixels stay in the swarm until they are asked for', async (t) => {
+    const whole = await packBytes(dataDir);
+    const lazily = async () => {
+      await empty();
+      await dagpacs(env, 'vault', 'restore', '--from', backup, '--passphrase-file', passphrase);
+      const outcome = await dagpacs(env, 'rebuild', '--lazy');
+      t.match(outcome, { code: 0, stdout: /no gaps/ });
+      t.comment(`lazily from Kubo: ${outcome.stdout.split('\n')[0]}`);
+      t.ok((await packBytes(dataDir)) < whole / 2, 'most bytes are not here');
+    };
+    await lazily();
+    bridge = await startBridge({ dataDir, env });
+    compare(t, before, await allAnswers(bridge));
+    await bridge.stop();
+    await lazily();
+    t.match(await dagpacs(env, 'rebuild', '--full'), { code: 0, stdout: /no gaps/ });
+    t.ok((await packBytes(dataDir)) >= 0.99 * whole, 'a full one fetches what was left out');
+    t.match(await dagpacs(env, 'rebuild', '--lazy', '--car', packs), { code: 2, stderr: /--car/ });
+  });
 
   await empty();
   t.match(await dagpacs(env, 'rebuild'), { code: 2, stderr: /vault restore/ }, 'not without the keys');

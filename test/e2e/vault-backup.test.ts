@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'tap';
@@ -59,4 +59,40 @@ test('keys are backed up in one file, and restored whole or not at all', async (
   let count = 0;
   for await (const _ of (await openFileVault({ directory: join(other, 'vault') })).all()) count += 1;
   t.equal(count, 1, 'nothing was mixed in');
+});
+
+test('an increment holds what is new, and erasures carry over', async (t) => {
+  const dataDir = await tempFolder(t);
+  const folder = await tempFolder(t);
+  const [whole, first, second] = ['whole', 'first', 'second'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const directory = join(dataDir, 'vault');
+  const held = await openFileVault({ directory });
+  for (const study of ['1.2.3', '1.2.4']) await held.ensure(study);
+  const [erased = ''] = await readdir(join(directory, 'studies'));
+  t.match(await vault(dataDir, 'correct horse', 'backup', '--out', whole), { code: 0, stdout: /^3 keys/ });
+  await held.ensure('1.2.5');
+  const changed = await vault(dataDir, 'correct horse', 'backup', '--out', first, '--base', whole);
+  t.match(changed, { code: 0, stdout: /^1 keys .* 0 are gone/ });
+  await rm(join(directory, 'studies', erased));
+  const bases = ['--base', whole, '--base', first];
+  const last = await vault(dataDir, 'correct horse', 'backup', '--out', second, ...bases);
+  t.match(last, { code: 0, stdout: /^0 keys .* 1 are gone/ });
+  t.ok((await stat(second)).size < (await stat(whole)).size);
+
+  const empty = await tempFolder(t);
+  for (const files of [[whole, second], [first], [whole, first, first], [second, whole]]) {
+    const from = files.flatMap((file) => ['--from', file]);
+    t.match(await vault(empty, 'correct horse', 'restore', ...from), { code: 1, stderr: /does not follow/ });
+  }
+  t.notOk((await readdir(empty)).includes('vault'), 'nothing was written');
+  t.match(await vault(empty, 'correct horse', 'restore', '--from', whole), { code: 0 });
+  t.ok((await readdir(join(empty, 'vault', 'studies'))).includes(erased));
+  const all = ['--from', whole, '--from', first, '--from', second];
+  t.match(await vault(empty, 'correct horse', 'restore', ...all), { code: 0, stdout: /^3 keys/ });
+  const studies = await readdir(join(empty, 'vault', 'studies'));
+  t.strictSame(studies.sort(), (await readdir(join(directory, 'studies'))).sort(), 'the erased key is gone here too');
 });

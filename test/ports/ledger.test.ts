@@ -337,8 +337,10 @@ test('an AnchorLog whose members were fixed at its deployment is anchored on as 
   const data = concatHex([FIXED_MEMBERS_LOG, members]);
   await request('anvil_impersonateAccount', account.address);
   const hash = await request('eth_sendTransaction', { from: account.address, data });
-  const receipt = (await request('eth_getTransactionReceipt', hash)) as { contractAddress: Hex };
-  const contract = receipt.contractAddress;
+  const { contractAddress: contract } = await eventually(async () => {
+    const receipt = await request('eth_getTransactionReceipt', hash);
+    return (receipt ?? undefined) as { contractAddress: Hex } | undefined;
+  });
   const ledger = open(t, { directory: await tempFolder(t), rpc: anvil.url, key: KEY, contract });
   t.match(await until(ledger, 'connected'), { contract });
   const anchor = await anchorAfter(ledger);

@@ -12,7 +12,7 @@ import type { BlockStoreOptions } from './options.ts';
 import { createPack, listBlocks, listPacks, PackEnds, packPath, readExactly, writeAll } from './pack-file.ts';
 import { PackWriter, storageFailed } from './pack-writer.ts';
 import { recover, replay } from './recover.ts';
-import { MARK, placeThinPack, settleThinPacks, writeThinPack } from './thin.ts';
+import { MARK, MARK_BYTES, placeThinPack, settleThinPacks, writeThinPack } from './thin.ts';
 
 /** Packs kept open for reading. */
 const OPEN_PACKS = 64;
@@ -192,6 +192,9 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
     thin: (pack, drop) => exclusive(() => attempt('thin a pack', () => thin(pack, drop))),
     wasFetched: (cid) => locations.wasFetched(cid),
     thinned: () => locations.find(MARK) !== undefined,
+    async leaveOut() {
+      if (!locations.find(MARK)) await writer.append(MARK, [MARK_BYTES]);
+    },
     replay: (from, to) => replay(directory, from, to),
     usage() {
       const { bavail, bsize } = statfsSync(directory);

@@ -7,8 +7,8 @@ import { packPath, readExactly, syncDirectory, walkSections, writeAll } from './
 /** Bytes that are gathered before they are written. */
 const WRITE_BYTES = 4 << 20;
 
-const MARK_BYTES = Buffer.from('blocks of this pack were dropped: they are in the swarm\n');
-/** The first block of every thinned pack, so that what is missing can be told from what was never whole. */
+export const MARK_BYTES = Buffer.from('blocks of this pack were dropped: they are in the swarm\n');
+/** The first block of every thinned pack, and of what was left out: what is missing can be told from what was never whole. */
 export const MARK: Cid = cidOf(RAW, MARK_BYTES);
 
 function thinPath(directory: string, pack: number): string {

@@ -1,11 +1,13 @@
 import { keywordOf } from '../../dicom/dictionary.ts';
 import { matchesDataset } from '../../dicom/matching.ts';
+import type { DicomJson } from '../../dicom/model.ts';
 import type { Match, Query, QueryLevel } from '../../dicom/query.ts';
 import { levelOf, reaches } from '../../dicom/query-levels.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import { all, type Condition, type Conditions, isIdle } from './conditions.ts';
 import type { Connection } from './database.ts';
-import { readHeader, readRows } from './rows.ts';
+import { needlesOf } from './needles.ts';
+import { readHeaderText, readRows } from './rows.ts';
 
 /** Stored headers that one query may read for keys which are not indexed. */
 const MAX_CANDIDATES = 10_000;
@@ -90,11 +92,14 @@ function compare(
   const candidates = reader.all(sql, ...where.values, MAX_CANDIDATES + 1);
   if (candidates.length > MAX_CANDIDATES) throw tooMany(compared[0] as Match);
   const wanted = query.offset + query.limit + 1;
+  const needles = needlesOf(compared);
   const found = new Set<number>();
   for (const candidate of candidates) {
     const id = Number(candidate.id);
     if (found.has(id)) continue;
-    if (matchesDataset(readHeader(reader, Number(candidate.version)), compared, query.fuzzy)) found.add(id);
+    const text = readHeaderText(reader, Number(candidate.version));
+    if (!needles.every((needle) => text.includes(needle))) continue;
+    if (matchesDataset(JSON.parse(text) as DicomJson, compared, query.fuzzy)) found.add(id);
     if (found.size === wanted) break;
   }
   return [...found].slice(query.offset);

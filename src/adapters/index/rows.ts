@@ -128,8 +128,13 @@ function ownText(level: QueryLevel, row: Row): string {
 
 /** The stored header of a version. */
 export function readHeader(reader: Connection, version: number): DicomJson {
+  return JSON.parse(readHeaderText(reader, version)) as DicomJson;
+}
+
+/** The same as JSON text. */
+export function readHeaderText(reader: Connection, version: number): string {
   const row = reader.get('SELECT header FROM details WHERE id = ?', version);
-  return row ? (JSON.parse(zstdDecompressSync(row.header as Uint8Array).toString()) as DicomJson) : {};
+  return row ? zstdDecompressSync(row.header as Uint8Array).toString() : '{}';
 }
 
 function headerMembersOf(tags: string[], header: DicomJson): string[] {

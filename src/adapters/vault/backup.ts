@@ -1,5 +1,5 @@
-import { createCipheriv, createDecipheriv, randomBytes, scrypt } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { createCipheriv, createDecipheriv, hash, randomBytes, scrypt } from 'node:crypto';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DagpacsError } from '../../kernel/errors.ts';
 import { replaceFile } from '../../kernel/replace-file.ts';
@@ -9,6 +9,9 @@ import { replaceFile } from '../../kernel/replace-file.ts';
  * `DAGPACS-KEYS-1`, a salt (16 bytes), log2 of scrypt's N (1 byte), a nonce (12 bytes), then AES-256-GCM over the entries,
  * each its name's length (2 bytes, big-endian), its name, its content's length (2 bytes) and its content; all that comes
  * before the ciphertext is authenticated with it.
+ *
+ * An increment is such a file too: what is new since its base, `-` and the name of each entry that is gone, and the entry
+ * `base` with the base's SHA-256. A base is a whole backup, or an increment with its own bases before it.
  */
 const MAGIC = Buffer.from('DAGPACS-KEYS-1\n');
 const SALT_BYTES = 16;
@@ -20,56 +23,103 @@ const LOG_N = 17;
 const MAX_LOG_N = 20;
 const SHORTEST_PASSPHRASE = 8;
 
+/** Only in an increment. */
+const BASE = 'base';
+const GONE = '-';
+
 /** What is taken, relative to the data directory. */
 const ENTRY = /^(?:vault\/studies\/[0-9a-f]{64}|vault\/[a-z][a-z0-9-]*\.key|chain\/key|chain\/deployment\.json)$/;
 const FOLDERS = ['vault', 'vault/studies', 'chain'];
 
 /**
  * Writes a backup of a data directory's keys to `file` (mode 0600), which is replaced whole or not at all. The bridge may
- * run meanwhile.
- * @returns how many keys it holds
- * @throws DagpacsError `bad-setting` for a passphrase that is too short, `storage-failed`
+ * run meanwhile. With `bases` (a whole backup, then increments in their order) it is an increment upon the last of them.
+ * @returns how many entries it holds, and how many of the bases' are gone
+ * @throws DagpacsError `bad-setting` for a passphrase that is too short, `backup-refused` for bases that are damaged or do not
+ * follow each other, `storage-failed`
  */
-export async function backupKeys(dataDir: string, file: string, passphrase: string): Promise<number> {
+export async function backupKeys(
+  dataDir: string,
+  file: string,
+  passphrase: string,
+  bases: readonly string[] = [],
+): Promise<{ keys: number; gone: number }> {
   if (passphrase.length < SHORTEST_PASSPHRASE) {
     throw new DagpacsError('bad-setting', `the passphrase has fewer than ${SHORTEST_PASSPHRASE} characters`);
   }
-  const parts: Buffer[] = [];
-  let count = 0;
-  for (const name of await entriesOf(dataDir)) {
-    const content = await attempt('read', () => readFile(join(dataDir, name)));
-    parts.push(lengthOf(Buffer.byteLength(name)), Buffer.from(name), lengthOf(content.length), content);
-    count += 1;
-  }
-  if (count === 0)
+  const before = await openBackups(bases, passphrase);
+  const parts: Buffer[] = before.digest ? [...entry(BASE, before.digest)] : [];
+  const names = await entriesOf(dataDir);
+  if (names.length === 0)
     throw new DagpacsError('bad-setting', 'the data directory has no keys', { attribute: 'DAGPACS_DATA_DIR' });
+  let keys = 0;
+  for (const name of names) {
+    const content = await attempt('read', () => readFile(join(dataDir, name)));
+    if (before.entries.get(name)?.equals(content)) continue;
+    parts.push(...entry(name, content));
+    keys += 1;
+  }
+  const present = new Set(names);
+  const gone = [...before.entries.keys()].filter((name) => !present.has(name));
+  for (const name of gone) parts.push(...entry(GONE + name, Buffer.alloc(0)));
   const salt = randomBytes(SALT_BYTES);
   const head = Buffer.concat([MAGIC, salt, Buffer.of(LOG_N), randomBytes(NONCE_BYTES)]);
   const cipher = createCipheriv('aes-256-gcm', await deriveKey(passphrase, salt, LOG_N), head.subarray(-NONCE_BYTES));
   cipher.setAAD(head);
   const sealed = [...parts.map((part) => cipher.update(part)), cipher.final(), cipher.getAuthTag()];
   await attempt('write', () => replaceFile(file, Buffer.concat([head, ...sealed])));
-  return count;
+  return { keys, gone: gone.length };
 }
 
 /**
- * Writes a backup's keys into a data directory that holds none of them, or the same. Nothing is written unless the whole
- * backup is authentic and agrees with what is there.
+ * Writes a backup's keys (a whole one, then increments in their order) into a data directory that holds none of them, or the
+ * same, and takes from it those that are gone since. Nothing is written unless all of it is authentic and agrees with what is
+ * there.
  * @returns how many keys it holds
  * @throws DagpacsError `backup-refused`, `storage-failed`
  */
-export async function restoreKeys(dataDir: string, file: string, passphrase: string): Promise<number> {
-  const entries = await openBackup(await attempt('read', () => readFile(file)), passphrase);
+export async function restoreKeys(dataDir: string, files: readonly string[], passphrase: string): Promise<number> {
+  const { entries, gone } = await openBackups(files, passphrase);
   const missing: [string, Buffer][] = [];
-  for (const [name, content] of entries) {
+  for (const [name, content] of [...entries, ...gone]) {
     const held = await readIfThere(join(dataDir, name));
     if (held && !held.equals(content)) {
       throw new DagpacsError('backup-refused', 'the data directory has keys of its own: restore into an empty one');
     }
-    if (!held) missing.push([name, content]);
+    if (!held && entries.has(name)) missing.push([name, content]);
   }
+  for (const name of gone.keys()) await attempt('erase', () => rm(join(dataDir, name), { force: true }));
   for (const [name, content] of missing) await attempt('write', () => replaceFile(join(dataDir, name), content));
   return entries.size;
+}
+
+/** What a backup and its increments come to: what is there, what is gone, and the last file's SHA-256. */
+async function openBackups(files: readonly string[], passphrase: string) {
+  const entries = new Map<string, Buffer>();
+  const gone = new Map<string, Buffer>();
+  let digest: Buffer | undefined;
+  for (const file of files) {
+    const bytes = await attempt('read', () => readFile(file));
+    const opened = await openBackup(bytes, passphrase);
+    const base = opened.get(BASE);
+    if (digest ? !base?.equals(digest) : base) {
+      throw new DagpacsError('backup-refused', `${file} does not follow the backup before it`);
+    }
+    opened.delete(BASE);
+    for (const [name, content] of opened) {
+      if (!name.startsWith(GONE)) {
+        entries.set(name, content);
+        gone.delete(name);
+        continue;
+      }
+      const key = name.slice(GONE.length);
+      const lost = entries.get(key);
+      if (lost) gone.set(key, lost);
+      entries.delete(key);
+    }
+    digest = hash('sha256', bytes, 'buffer');
+  }
+  return { entries, gone, digest };
 }
 
 async function openBackup(bytes: Buffer, passphrase: string): Promise<Map<string, Buffer>> {
@@ -101,7 +151,8 @@ function readEntries(plain: Buffer): Map<string, Buffer> {
     const nameEnd = at + 2 + plain.readUInt16BE(at);
     const name = plain.toString('utf8', at + 2, nameEnd);
     const end = nameEnd + 2 + plain.readUInt16BE(nameEnd);
-    if (!ENTRY.test(name) || end > plain.length) throw new Error('an entry that no backup has');
+    const known = name === BASE || ENTRY.test(name.startsWith(GONE) ? name.slice(GONE.length) : name);
+    if (!known || end > plain.length) throw new Error('an entry that no backup has');
     entries.set(name, plain.subarray(nameEnd + 2, end));
     at = end;
   }
@@ -132,6 +183,10 @@ function deriveKey(passphrase: string, salt: Buffer, logN: number): Promise<Buff
       error ? reject(error) : resolve(key),
     );
   });
+}
+
+function entry(name: string, content: Buffer): Buffer[] {
+  return [lengthOf(Buffer.byteLength(name)), Buffer.from(name), lengthOf(content.length), content];
 }
 
 function lengthOf(length: number): Buffer {

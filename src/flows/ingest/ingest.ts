@@ -13,6 +13,7 @@ import { createNode } from './instance-node.ts';
 import { Placement } from './placement.ts';
 import type { Accepted, Ingest, Received, Refused } from './received.ts';
 import { sameDataset } from './same-dataset.ts';
+import { isStillWhole } from './still-whole.ts';
 import { Turns } from './turns.ts';
 
 /** What to do with other bytes under a SOP Instance UID that is held. */
@@ -89,7 +90,11 @@ export function createIngest(options: IngestOptions, modules: IngestModules): In
     const held = index.versions(scan.sopInstanceUID);
     if (held.length === 0) return store(arrived, 'stored');
     if (held.some(({ version }) => version.studyInstanceUID !== scan.studyInstanceUID)) throw inOtherStudy();
-    if (held.some(({ version }) => sha256.equals(version.sha256))) return accepted(scan, 'duplicate');
+    const same = held.filter(({ version }) => sha256.equals(version.sha256));
+    for (const { version } of same)
+      if (await isStillWhole(version, { blocks, vault })) return accepted(scan, 'duplicate');
+    // It is held by name only: what was lost or damaged is stored again, whatever the policy for other bytes.
+    if (same.length > 0) return store(arrived, 'new-version');
     if (options.conflictPolicy === 'first-wins') return accepted(scan, 'duplicate');
 
     const placed = arrived.placement.place();

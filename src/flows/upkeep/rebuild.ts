@@ -11,6 +11,7 @@ import type { Anchor, Anchored, Hex, Ledger } from '../../ports/ledger.ts';
 import type { Vault } from '../../ports/vault.ts';
 import { fromHex, toHex } from '../objects/batch.ts';
 import { rememberChain } from '../objects/chain-identity.ts';
+import { leftOf } from '../objects/unpin.ts';
 import { catchUp } from './catch-up.ts';
 
 export interface RebuildModules {
@@ -22,6 +23,8 @@ export interface RebuildModules {
   log: Log;
   /** Nodes that must hold a batch for it to be replicated. */
   copies: number;
+  /** Leave the pixels where they are: the swarm gives them when they are asked for. */
+  lazy?: boolean;
   /** Told of everything that is not as it was. */
   gap(gap: Gap): void;
   /** Told after each batch. */
@@ -53,6 +56,8 @@ export interface Rebuilt extends Progress {
 
 /** Anchors that one index transaction takes. */
 const GROUP = 500;
+/** Nodes that are asked for at once where they are fetched one by one. */
+const AHEAD = 32;
 /** Bytes on their way to the log at one time. */
 const MAX_WRITING_BYTES = 8 << 20;
 /** Bytes that a power cut may have to be fetched again for. */
@@ -78,7 +83,8 @@ export async function rebuild(modules: RebuildModules): Promise<Rebuilt> {
     rebuilt.gaps += 1;
     modules.gap(found);
   };
-  const copier = new Copier(archive, blocks, gap);
+  if (modules.lazy) await blocks.leaveOut();
+  const copier = new Copier(archive, blocks, gap, modules.lazy);
   const anchors: ChainAnchor[] = [];
   rebuilt.ofBatches = (await ledger.next()).sequence;
   for await (const found of ledger.anchors()) {
@@ -112,7 +118,8 @@ export async function rebuild(modules: RebuildModules): Promise<Rebuilt> {
 async function pinAll(anchors: ChainAnchor[], { archive, index, copies }: RebuildModules): Promise<void> {
   for (const { anchor } of anchors) {
     const batch = index.batch(anchor.batch);
-    if (!batch || batch.replicatedAt !== undefined) continue;
+    // What is not whole here is not whole there: the outbox pins what is left of it.
+    if (!batch || batch.replicatedAt !== undefined || leftOf(batch, index)) continue;
     try {
       const nodes = (await archive.pin?.(batch.record)) ?? [];
       const at = new Date().toISOString();
@@ -134,9 +141,16 @@ class Copier {
   /** Blocks on their way to the log, by CID. */
   #writing = new Map<string, Promise<unknown>>();
   #writingBytes = 0;
+  #ahead = new Map<string, Promise<Uint8Array | undefined>>();
   #unsyncedBytes = 0;
 
-  constructor(archive: Archive, blocks: BlockStore, gap: (gap: Gap) => void) {
+  readonly #lazy: boolean;
+  /** What was left out or dropped before is wanted now. */
+  readonly #fills: boolean;
+
+  constructor(archive: Archive, blocks: BlockStore, gap: (gap: Gap) => void, lazy = false) {
+    this.#lazy = lazy;
+    this.#fills = !lazy && blocks.thinned();
     this.#archive = archive;
     this.#blocks = blocks;
     this.#gap = gap;
@@ -150,12 +164,15 @@ class Copier {
   async batch(anchor: Omit<Anchor, 'studies'>): Promise<number> {
     const cid = cidFromDigest(DAG_CBOR, fromHex(anchor.batch));
     const { sequence: batch } = anchor;
-    if (!this.#blocks.has(cid)) this.#archive.follow(cid);
+    if (!this.#blocks.has(cid) && !this.#lazy) this.#archive.follow(cid);
     const found = await this.#get(cid, { batch });
     const record = found && this.#recordOf(cid, found.bytes, anchor);
     if (!found || !record) return 0;
     let nodes = 0;
-    for (const leaf of record.leaves) if (await this.#instance(leaf, batch)) nodes += 1;
+    for (const [i, leaf] of record.leaves.entries()) {
+      if (this.#lazy && i % AHEAD === 0) this.#fetchAhead(record.leaves.slice(i, i + AHEAD));
+      if (await this.#instance(leaf, batch)) nodes += 1;
+    }
     await this.#keep(cid, found);
     await this.#written();
     if (this.#unsyncedBytes > MAX_UNSYNCED_BYTES) {
@@ -195,18 +212,29 @@ class Copier {
     const node = decodeInstanceNode(found.bytes);
     const reference: Hex = toHex(node.study);
     this.#copied.set(cid.toString(), { ...where, reference });
-    if (found.held) return true;
+    if (found.held && !this.#fills) return true;
     // In the order of a depth-first walk, which is that of an export.
     if ('entryKey' in node) await this.#object(node.entry, { ...where, reference });
-    await this.#object(node.object, { ...where, reference });
+    await this.#object(node.object, { ...where, reference }, this.#lazy);
     await this.#keep(cid, found);
     return true;
   }
 
-  async #object(cid: Cid, where: { batch?: number; reference: string }): Promise<void> {
+  /** Asks for nodes at once that are needed one after the other. */
+  #fetchAhead(nodes: readonly Cid[]): void {
+    this.#ahead = new Map(
+      nodes.filter((cid) => !this.#blocks.has(cid)).map((cid) => [cid.toString(), this.#archive.get(cid)]),
+    );
+    // Whoever takes one hears of its failure.
+    for (const asked of this.#ahead.values()) asked.catch(() => undefined);
+  }
+
+  /** `treeOnly`: without the leaves. */
+  async #object(cid: Cid, where: { batch?: number; reference: string }, treeOnly = false): Promise<void> {
+    if (treeOnly && cid.code !== DAG_PB) return;
     const found = await this.#get(cid, where);
     if (!found) return;
-    if (cid.code === DAG_PB) for (const link of readLinks(found.bytes)) await this.#object(link.cid, where);
+    if (cid.code === DAG_PB) for (const link of readLinks(found.bytes)) await this.#object(link.cid, where, treeOnly);
     await this.#keep(cid, found);
   }
 
@@ -235,7 +263,7 @@ class Copier {
     const held = this.#blocks.has(cid);
     const here = held ? await this.#blocks.read(cid) : undefined;
     if (here && matchesCid(cid, here)) return { bytes: here, held };
-    const bytes = await this.#archive.get(cid);
+    const bytes = await (this.#ahead.get(cid.toString()) ?? this.#archive.get(cid));
     if (bytes && matchesCid(cid, bytes)) return { bytes, held };
     const reason = bytes ? 'the block is damaged in the archive' : 'the block is not in the archive';
     this.#gap({ ...where, cid: cid.toString(), reason });

@@ -229,6 +229,17 @@ export function querySuite(t: Test, open: OpenIndex): void {
     t.strictSame(studies(index, step, single('00400275.00401001', '1')), ['1.5']);
     t.strictSame(studies(index, step, single('00400275.00401001', '2')), [], 'of two items');
     t.strictSame(studies(index, empty('00400275.00400009')), ['1.2', '1.1', '1.4']);
+
+    const attributes = { '00181030': ['LO', 'Kopf "Ü" 1 '], '00180050': ['DS', '2.50'] } as never;
+    await index.add([made({ study: '1.6', series: '1.6.1', sop: '1.6.1.1', attributes })]);
+    for (const match of [
+      single('00181030', 'Kopf "Ü" 1'),
+      wildcard('00181030', '*"Ü"*'),
+      wildcard('00181030', 'K??f*1'),
+      single('00180050', '2.5'),
+    ]) {
+      t.strictSame(studies(index, match), ['1.6'], 'whatever it is in JSON');
+    }
   });
 
   t.test('rows', async (t) => {
