@@ -23,13 +23,15 @@ export interface BenchOptions {
   backlog: number;
   /** Let the bridge run its own Kubo, as it does where it finds one. */
   kubo: boolean;
+  /** Measure what IPFS costs and gives, and nothing else. */
+  swarm: boolean;
   /** Measure against Orthanc as it comes and with the settings that its manual gives for speed. */
   orthanc: boolean;
 }
 
 export const USAGE = `npm run bench -- [--slices 1000] [--repeat 3] [--reads 7] [--studies 20000] [--kubo]
                  [--no-orthanc] [--big] [--big-size 4] [--big-parts 8]
-                 [--chain] [--chain-seconds 30] [--backlog 100000]`;
+                 [--swarm] [--chain] [--chain-seconds 30] [--backlog 100000]`;
 
 /** Reads the command line. @throws where it is not understood */
 export function readArguments(): BenchOptions {
@@ -46,6 +48,7 @@ export function readArguments(): BenchOptions {
       chain: { type: 'boolean', default: false },
       'chain-seconds': { type: 'string', default: '30' },
       backlog: { type: 'string', default: '100000' },
+      swarm: { type: 'boolean', default: false },
       kubo: { type: 'boolean', default: false },
       orthanc: { type: 'boolean', default: true },
     },
@@ -62,6 +65,7 @@ export function readArguments(): BenchOptions {
     chainSeconds: positive('chain-seconds', values['chain-seconds']),
     backlog: positive('backlog', values.backlog),
     kubo: values.kubo,
+    swarm: values.swarm,
     orthanc: values.orthanc,
   };
 }

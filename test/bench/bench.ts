@@ -9,6 +9,7 @@ import { libraryRows, loadLibrary } from './library.ts';
 import { measureAssociations, measureBigRequest, peakMemory } from './memory.ts';
 import { startPeers } from './peers.ts';
 import { type Peer, type Row, rows } from './rows.ts';
+import { measureSwarm } from './swarm.ts';
 import { describeMachine, formatTable, median } from './table.ts';
 
 /** Milliseconds of every repetition, by row and peer. */
@@ -76,6 +77,14 @@ function report(times: Times, peers: readonly Peer[]): string {
 }
 
 const options = readArguments();
+if (options.swarm) {
+  console.log(
+    `${options.slices} CT slices of 0.5 MB, medians; × is how many times as fast DagPACS is\n${describeMachine()}\n`,
+  );
+  console.log(await measureSwarm(options));
+  closeConnections();
+  process.exit();
+}
 console.log(
   `${options.slices} CT slices of 0.5 MB, ${options.studies} studies to search, medians; × is how many times as fast DagPACS is\n${describeMachine()}\n`,
 );

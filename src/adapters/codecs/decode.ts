@@ -18,6 +18,12 @@ import type { Coders } from './coders.ts';
 import type { Decoder } from './native.ts';
 
 /**
+ * How much larger samples are than what is coded, at most: a small frame that says it is a giant gets no memory. RLE makes
+ * 128 bytes of two (PS3.5 §G.3.1), deflate 1032 of one, JPEG a block of 64 samples of up to 16 bits of no less than a bit.
+ */
+const MAX_RATIO: Partial<Record<Compression, number>> = { rle: 64, deflate: 1032, jpeg: 1024 };
+
+/**
  * Decodes one frame into `decodedLayout`. Nothing is allocated before the code stream's own header agrees with the
  * instance's, so that neither can ask for more than the other.
  * @throws DagpacsError `undecodable`
@@ -30,6 +36,9 @@ export function decodeFrame(coders: Coders, frame: CodedFrame, maxBytes: number)
   if (size > maxBytes) throw undecodable(`A frame of at most ${maxBytes} bytes`);
   // Some writers keep all chrominance, whatever they say.
   if (compression === 'none') return exactly(bytes, bytes.length >= size ? size : storedFrameBytes(layout));
+  const ratio = MAX_RATIO[compression];
+  if (ratio !== undefined && size > ratio * bytes.length)
+    throw undecodable('A frame with at least the bytes that its samples need in this coding');
   if (compression === 'rle') return decodeRle(bytes, layout);
   if (compression === 'deflate') return exactly(inflate(bytes, size), size);
   try {

@@ -33,7 +33,7 @@ const MISMATCH = 0xa900;
  * Error code → status. A700 is what senders take for "later", so only overload says it; what will fail again says
  * something else. In the Cxxx range (cannot understand) the last digits tell the causes apart.
  */
-const STATUS: Record<ErrorCode, number> = {
+export const STATUS: Readonly<Record<ErrorCode, number>> = {
   'not-dicom': 0xc000,
   truncated: 0xc001,
   'malformed-dataset': 0xc002,

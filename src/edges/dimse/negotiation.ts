@@ -1,3 +1,4 @@
+import { STORAGE_CLASSES } from '../../dicom/storage-classes.ts';
 import {
   EXPLICIT_VR_BIG_ENDIAN,
   EXPLICIT_VR_LITTLE_ENDIAN,
@@ -29,7 +30,11 @@ export const QUERY_RETRIEVE: Readonly<Record<string, { service: 'find' | 'move' 
   );
 
 /** Transfer syntaxes of identifiers. */
-const NATIVE = new Set([IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN]);
+export const NATIVE: ReadonlySet<string> = new Set([
+  IMPLICIT_VR_LITTLE_ENDIAN,
+  EXPLICIT_VR_LITTLE_ENDIAN,
+  EXPLICIT_VR_BIG_ENDIAN,
+]);
 
 /** A presentation context as answered (PS3.8 §9.3.3.2). */
 export interface AnsweredContext {
@@ -47,27 +52,13 @@ export interface AnsweredContext {
 const DICOM_ROOT = '1.2.840.10008.';
 const COMPOSITE_STORAGE = '1.2.840.10008.5.1.4.1.1.';
 
-/** Standard storage SOP classes outside the usual branch (PS3.6 Annex A), the retired ones too. */
-const OTHER_STORAGE = new Set([
-  '1.2.840.10008.5.1.1.27',
-  '1.2.840.10008.5.1.1.29',
-  '1.2.840.10008.5.1.1.30',
-  '1.2.840.10008.5.1.4.34.7',
-  '1.2.840.10008.5.1.4.34.10',
-  '1.2.840.10008.5.1.4.38.1',
-  '1.2.840.10008.5.1.4.39.1',
-  '1.2.840.10008.5.1.4.43.1',
-  '1.2.840.10008.5.1.4.44.1',
-  '1.2.840.10008.5.1.4.45.1',
-]);
-
 /** Query, retrieval and creation services inside the storage branch: protocol approval and inventories. */
 const NOT_STORAGE = /^1\.2\.840\.10008\.5\.1\.4\.1\.1\.(200\.[456]|201\.[23456])$/;
 
 /** True for what a peer may store: each standard storage SOP class, and every class that is not DICOM's own. */
 export function isStorage(abstractSyntax: string): boolean {
   if (!abstractSyntax.startsWith(DICOM_ROOT)) return isUsableUID(abstractSyntax);
-  if (OTHER_STORAGE.has(abstractSyntax)) return true;
+  if (STORAGE_CLASSES.has(abstractSyntax)) return true;
   return (
     abstractSyntax.startsWith(COMPOSITE_STORAGE) && isUsableUID(abstractSyntax) && !NOT_STORAGE.test(abstractSyntax)
   );
@@ -123,7 +114,7 @@ export function answerContext(
 }
 
 /** What we offer of PS3.4 C.5.1.1: relational queries, combined date-time, fuzzy names; and relational retrieval. */
-const EXTENDED: Partial<Record<ServiceName, readonly number[]>> = { find: [1, 1, 1], move: [1], get: [1] };
+export const EXTENDED: Partial<Record<ServiceName, readonly number[]>> = { find: [1, 1, 1], move: [1], get: [1] };
 
 function answerExtended(service: ServiceName, asked: Buffer): Buffer | undefined {
   const offered = EXTENDED[service];

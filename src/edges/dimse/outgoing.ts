@@ -10,9 +10,10 @@ import { MAX_CONTEXTS, type Proposal } from './requestor.ts';
 /** What instances that a peer does not take as they are stored are made anew by. */
 export type Transcoder = Pick<Transcode, 'datasetSyntaxes' | 'dataset'>;
 
-const NATIVE = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN];
+/** What is proposed for a class beside the stored transfer syntaxes, in one context each. */
+export const FALLBACKS = [[EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN], ENCODINGS] as const;
 /** Contexts that one instance may need: as stored, native, compressed. */
-const EACH = 3;
+const EACH = 1 + FALLBACKS.length;
 
 /**
  * The context on which the instance goes: as it is stored, wherever the peer takes that, else in the first transfer syntax
@@ -77,8 +78,8 @@ export function proposalsFor(instances: readonly ServedInstance[]): Map<string, 
     if (proposals.has(keyOf(instance))) continue;
     if (proposals.size + EACH > MAX_CONTEXTS) break;
     proposals.set(keyOf(instance), { abstractSyntax, transferSyntaxes: [transferSyntaxUID] });
-    proposals.set(`${abstractSyntax} native`, { abstractSyntax, transferSyntaxes: NATIVE });
-    proposals.set(`${abstractSyntax} compressed`, { abstractSyntax, transferSyntaxes: ENCODINGS });
+    for (const transferSyntaxes of FALLBACKS)
+      proposals.set(`${abstractSyntax} ${transferSyntaxes[0]}+`, { abstractSyntax, transferSyntaxes });
   }
   return proposals;
 }
