@@ -122,6 +122,10 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
     },
   );
   undo.push(() => outbox.stop());
+  const pushback = createPushback(
+    { outboxMax: config.DAGPACS_OUTBOX_MAX, diskHeadroom: config.DAGPACS_DISK_HEADROOM },
+    { index, swarm, blocks },
+  );
   const ingest = createIngest(
     { conflictPolicy: config.DAGPACS_CONFLICT_POLICY, maxInstanceBytes: config.DAGPACS_MAX_INSTANCE_BYTES },
     {
@@ -129,10 +133,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       vault,
       index,
       commits,
-      pushback: createPushback(
-        { outboxMax: config.DAGPACS_OUTBOX_MAX, diskHeadroom: config.DAGPACS_DISK_HEADROOM },
-        { index, swarm, blocks },
-      ),
+      pushback,
       onStored: () => outbox.notify(),
     },
   );
@@ -185,7 +186,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
         index,
       ),
       custody,
-      archive: studyArchive(dataDir, { blocks, index, vault, commits, onStored: () => outbox.notify() }),
+      archive: studyArchive(dataDir, { blocks, index, vault, commits, pushback, onStored: () => outbox.notify() }),
       scrub,
       gateway: createGateway({ blocks }),
       transfer,
