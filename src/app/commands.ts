@@ -11,6 +11,7 @@ const USAGE = `Usage: dagpacs COMMAND
   vault      back up the keys, or restore them
   rebuild    make a lost data directory anew from chain, blocks and keys
   car        a study's sealed blocks as one file: out, or in again
+  erase      destroy the keys of studies, and what is held of them
   import     store files, folders, zip archives and DICOMDIRs, here or in another DICOMweb server
   export     fetch a study into a folder or a zip archive, from here or another DICOMweb server
   scrub      verify every block that is held, and put right what can be
@@ -40,6 +41,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   vault: async () => (await import('./vault-command.ts')).vaultCommand,
   rebuild: async () => (await import('./rebuild-command.ts')).rebuildCommand,
   car: async () => (await import('./car-command.ts')).carCommand,
+  erase: async () => (await import('./erase-command.ts')).eraseCommand,
   import: async () => (await import('./import-command.ts')).importCommand,
   export: async () => (await import('./export-command.ts')).exportCommand,
   scrub: async () => (await import('./scrub-command.ts')).scrubCommand,

@@ -6,6 +6,7 @@ import { isBytes, isCount, isLink, Shape } from './shape.ts';
 
 export const INSTANCE_TYPE = 'dagpacs/instance';
 export const RECORD_TYPE = 'dagpacs/record';
+export const ERASURE_TYPE = 'dagpacs/erasure';
 const VERSION = 1;
 /** Bytes of a reference and of a Merkle root. */
 const DIGEST_SIZE = 32;
@@ -150,18 +151,45 @@ function takePrevious(shape: Shape): Cid | null {
   }
 }
 
+/** The log's word that a study's key was destroyed. */
+export interface ErasureNode {
+  /** The study's reference, which leads nowhere any more. */
+  study: Uint8Array;
+  /** ISO 8601 UTC. */
+  erasedAt: string;
+}
+
+/** @returns the block's bytes */
+export function encodeErasure({ study, erasedAt }: ErasureNode): Uint8Array {
+  return encode({ type: ERASURE_TYPE, v: VERSION, study, erasedAt });
+}
+
+/** @throws DagpacsError `block-damaged` for anything that is not an erasure of this version */
+export function decodeErasure(bytes: Uint8Array): ErasureNode {
+  const shape = new Shape('erasure', bytes);
+  shape.constant('type', ERASURE_TYPE);
+  shape.constant('v', VERSION);
+  const erasure = { study: shape.bytes('study', DIGEST_SIZE), erasedAt: shape.text('erasedAt') };
+  shape.end();
+  return erasure;
+}
+
 /** Which of ours a dag-cbor block is; undefined for any other block, damaged ones too. */
-export function nodeType(bytes: Uint8Array): typeof INSTANCE_TYPE | typeof RECORD_TYPE | undefined {
+export function nodeType(
+  bytes: Uint8Array,
+): typeof INSTANCE_TYPE | typeof RECORD_TYPE | typeof ERASURE_TYPE | undefined {
   // Deterministic maps put shorter keys first: `v`, (`key`, `size`) and then `type`, always with the same bytes. To look for
   // them is not a proof, so what finds them is decoded strictly before it is used.
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.byteLength, TYPE_WINDOW));
   if (view.includes(INSTANCE_FIELD)) return INSTANCE_TYPE;
   if (view.includes(RECORD_FIELD)) return RECORD_TYPE;
+  if (view.includes(ERASURE_FIELD)) return ERASURE_TYPE;
   return undefined;
 }
 
 /** `"type": "…"` in dag-cbor. */
 const INSTANCE_FIELD = Buffer.concat([encode('type'), encode(INSTANCE_TYPE)]);
 const RECORD_FIELD = Buffer.concat([encode('type'), encode(RECORD_TYPE)]);
+const ERASURE_FIELD = Buffer.concat([encode('type'), encode(ERASURE_TYPE)]);
 /** The field lies within this many bytes of the start. */
 const TYPE_WINDOW = 128;

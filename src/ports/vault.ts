@@ -7,6 +7,8 @@ export interface Vault {
   ensure(studyInstanceUID: string): Promise<StudyKey>;
   /** The study's key, or undefined where there is none (any more). */
   find(studyInstanceUID: string): Promise<StudyKey | undefined>;
+  /** Destroys the study's key; it is gone for good when the promise resolves. None is no failure. @throws DagpacsError `storage-failed` */
+  erase(studyInstanceUID: string): Promise<void>;
   /** Every key held, in no order: for a rebuild, which knows studies by reference only. */
   all(): AsyncIterable<StudyKey>;
   /** The key of this installation named `name`, made at first use: for what belongs to no study. */

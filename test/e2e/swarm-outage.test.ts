@@ -110,7 +110,11 @@ async function startCounter(t: Test, target: { url: string }) {
   const hook: { onTaken?: () => void } = {};
   const server = createServer(async (incoming, outgoing) => {
     const chunks: Buffer[] = [];
-    for await (const chunk of incoming.on('error', () => undefined)) chunks.push(chunk as Buffer);
+    try {
+      for await (const chunk of incoming) chunks.push(chunk as Buffer);
+    } catch {
+      return; // Its sender was killed.
+    }
     const body = Buffer.concat(chunks);
     const onward = request(new URL(incoming.url ?? '/', target.url), { method: 'POST', headers: incoming.headers });
     onward.on('error', () => outgoing.destroy());

@@ -54,3 +54,16 @@ test('what a crash left of a key is in nobody’s way', async (t) => {
   t.equal(readFileSync(names).length, 32);
   t.strictSame(readdirSync(directory).sort(), ['names.key', 'studies']);
 });
+
+test('an erased key is gone, and the study gets another', async (t) => {
+  const directory = await tempFolder(t);
+  const vault = await openFileVault({ directory });
+  const first = Buffer.from(await vault.ensure('2.25.1'));
+  await vault.ensure('2.25.2');
+  await vault.erase('2.25.1');
+  await vault.erase('2.25.3');
+  t.equal(await vault.find('2.25.1'), undefined);
+  t.equal(await (await openFileVault({ directory })).find('2.25.1'), undefined);
+  t.equal(readdirSync(join(directory, 'studies')).length, 1, 'the other stays');
+  t.notOk(first.equals(await vault.ensure('2.25.1')));
+});

@@ -110,6 +110,30 @@ export function openDatabase(options: IndexOptions): Connections {
   });
 }
 
+/**
+ * Makes `index.sqlite` anew, empty but for its named values, so that nothing is left in it of what does not follow from the
+ * log any more; what was set aside before is removed with it. @throws DagpacsError `storage-failed`
+ */
+export function renewDatabase(options: IndexOptions): void {
+  const path = join(options.dataDir, 'index.sqlite');
+  guard(() => {
+    const remove = (file: string) => {
+      for (const suffix of ['', '-wal', '-shm']) rmSync(`${file}${suffix}`, { force: true });
+    };
+    remove(`${path}.old`);
+    // Closing a connection writes its WAL into the file, so that all values are in it.
+    const before = connect(path, { ...indexDefaults, ...options });
+    before.reader.close();
+    before.writer.close();
+    renameSync(path, `${path}.old`);
+    const { writer, reader } = connect(path, { ...indexDefaults, ...options });
+    keepValues(`${path}.old`, writer, options);
+    reader.close();
+    writer.close();
+    remove(`${path}.old`);
+  });
+}
+
 /** Named values follow from nothing else, so they are taken over as far as the old file still gives them. */
 function keepValues(path: string, writer: Connection, options: IndexOptions): void {
   let old: Connection | undefined;

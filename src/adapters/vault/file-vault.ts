@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { type FileHandle, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { diskFull, isDiskFull } from '../../kernel/disk-full.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import { replaceFile } from '../../kernel/replace-file.ts';
@@ -73,6 +73,12 @@ export async function openFileVault({ directory }: VaultOptions): Promise<Vault>
     return promise;
   }
 
+  async function erase(studyInstanceUID: string): Promise<void> {
+    await making.get(studyInstanceUID);
+    await attempt('erase', () => shred(pathOf(studyInstanceUID)));
+    cache.delete(studyInstanceUID);
+  }
+
   async function* all(): AsyncIterable<StudyKey> {
     for (const name of await attempt('list', () => readdir(studies))) {
       const key = name.includes('.') ? undefined : await readKey(join(studies, name));
@@ -80,7 +86,31 @@ export async function openFileVault({ directory }: VaultOptions): Promise<Vault>
     }
   }
 
-  return { ensure, find, all, installationKey };
+  return { ensure, find, erase, all, installationKey };
+}
+
+/** Writes over a file before it is removed: a file system that writes in place keeps nothing of it then. */
+async function shred(path: string): Promise<void> {
+  let file: FileHandle;
+  try {
+    file = await open(path, 'r+');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  try {
+    await file.write(randomBytes(KEY_BYTES), 0, KEY_BYTES, 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rm(path);
+  const directory = await open(dirname(path), 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
 }
 
 async function readKey(path: string): Promise<Uint8Array | undefined> {

@@ -2,6 +2,7 @@ import type { Cid } from '../../ipld/cid.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Index } from '../../ports/index.ts';
 import type { SwarmNode } from '../../ports/swarm.ts';
+import { holdsBatch, lostBatches, pinnedRoots } from '../objects/pinned.ts';
 
 /** Which identity answered at which of our nodes' addresses last, as a named value of the index. */
 const IDENTITIES = 'swarm-nodes';
@@ -18,22 +19,17 @@ export async function reconcile(
   copies: number,
   { index, log }: { index: Index; log: Log },
 ): Promise<Cid | undefined> {
-  const pinned = new Set<string>();
-  for await (const root of node.pins()) pinned.add(root.toString());
+  const pinned = await pinnedRoots(node);
   const confirmed = index.confirmedBy(identity);
-  const lost = confirmed.filter(({ record }) => !pinned.has(record.toString()));
+  const lost = lostBatches(pinned, confirmed, index);
   if (lost.length > 0) {
     log.warn('pins-lost', { name: node.name, batches: lost.length });
-    index.withdraw(
-      lost.map(({ id }) => id),
-      identity,
-      copies,
-    );
+    index.withdraw(lost, identity, copies);
   }
   if (pinned.size === 0) return undefined;
   const at = new Date().toISOString();
-  for (const { id, record } of index.unconfirmed(identity, Number.MAX_SAFE_INTEGER)) {
-    if (pinned.has(record.toString())) index.confirm(id, { node: identity, at }, copies);
+  for (const batch of index.unconfirmed(identity, Number.MAX_SAFE_INTEGER)) {
+    if (holdsBatch(pinned, batch, index)) index.confirm(batch.id, { node: identity, at }, copies);
   }
   return confirmed.findLast(({ record }) => pinned.has(record.toString()))?.record;
 }

@@ -4,6 +4,7 @@ import type { Block, BlockStore } from '../../ports/blocks.ts';
 import type { Batch, Index } from '../../ports/index.ts';
 import type { SwarmNode } from '../../ports/swarm.ts';
 import { walkObject } from '../objects/sealed-object.ts';
+import { leftOf, pinLeft } from '../objects/unpin.ts';
 import { blockAsItLies, wholeBlock } from '../objects/whole-block.ts';
 
 export interface ReplicateModules {
@@ -24,7 +25,6 @@ const ASKED_AT_ONCE = 32;
 /**
  * Brings a batch to a node: every block of its instances, then the record, which is pinned. The pin is what counts: it
  * proves that the node holds all that the record links.
- * @returns how many blocks the node held before
  * @throws DagpacsError `swarm-unavailable`; `block-missing`, `block-damaged` for a block that cannot be had any more
  */
 export async function replicate(
@@ -32,20 +32,19 @@ export async function replicate(
   node: SwarmNode,
   { fromPeer, careful }: ReplicateOptions,
   modules: ReplicateModules,
-): Promise<number> {
-  let held = 0;
+): Promise<void> {
   const lacking = async function* () {
     for await (const cids of inGroups(cidsOf(batch, modules), ASKED_AT_ONCE)) {
       const has = await Promise.all(cids.map((cid) => node.has(cid)));
       for (const [i, cid] of cids.entries()) {
-        if (has[i]) held += 1;
-        else yield { cid, bytes: await wholeBlock(cid, modules.blocks) };
+        if (!has[i]) yield { cid, bytes: await wholeBlock(cid, modules.blocks) };
       }
     }
   };
   if (!fromPeer) await node.put(careful ? lacking() : blocksOf(batch, modules));
-  await node.pin(batch.record);
-  return held;
+  const left = leftOf(batch, modules.index);
+  if (left) await pinLeft(node, batch, left);
+  else await node.pin(batch.record);
 }
 
 async function* inGroups<T>(source: AsyncIterable<T>, size: number): AsyncIterable<T[]> {

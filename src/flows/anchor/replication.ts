@@ -6,6 +6,7 @@ import type { BlockStore } from '../../ports/blocks.ts';
 import type { Batch, Index } from '../../ports/index.ts';
 import type { Hex } from '../../ports/ledger.ts';
 import type { Swarm, SwarmNode } from '../../ports/swarm.ts';
+import { leftOf, unpinErased } from '../objects/unpin.ts';
 import { reconcile, retire } from './reconcile.ts';
 import { replicate } from './replicate.ts';
 
@@ -52,9 +53,9 @@ export function startReplication({ copies }: { copies: number }, modules: Replic
 
   for (const node of swarm.nodes) {
     let since: string | undefined;
-    /** What was begun before our start is not known; nor what the node took of batches that failed. */
-    let unknown = true;
-    const failed = new Set<Hex>();
+    /** The batch that is being sent is noted, so that after a crash it is known what the node may hold a part of. */
+    const begun = `replicating to ${node.name}`;
+    const failed = new Set([index.getValue(begun)]);
     /** Getting a batch of a peer failed: the next one is sent. */
     let distrust = false;
     /** A record that the node has confirmed: where that is gone, it came back with another repository. */
@@ -73,19 +74,19 @@ export function startReplication({ copies }: { copies: number }, modules: Replic
         sample = await reconcile(node, status.node, copies, modules);
         since = status.since;
       }
+      await unpinErased(node, status.node, index);
       const batch = nextFor(node, status.node);
       if (!batch) return false;
-      const careful = unknown || failed.has(batch.id);
+      const careful = failed.has(batch.id);
       const fromPeer = !distrust && isAtPeer(batch, node);
       occupy(batch, node);
       try {
-        const held = await replicate(batch, node, { fromPeer, careful }, modules);
-        // Nothing was there already: what was broken off before is behind us.
-        if (!fromPeer && held === 0) unknown = false;
+        index.setValue(begun, batch.id);
+        await replicate(batch, node, { fromPeer, careful }, modules);
         failed.delete(batch.id);
         distrust = false;
         postponed.delete(batch.id);
-        sample = batch.record;
+        if (!leftOf(batch, index)) sample = batch.record;
         index.confirm(batch.id, { node: status.node, at: new Date().toISOString() }, copies);
         if (index.batch(batch.id)?.replicatedAt !== undefined) modules.onReplicated();
       } catch (error) {

@@ -1,4 +1,4 @@
-import { type Cid, matchesCid } from '../../ipld/cid.ts';
+import type { Cid } from '../../ipld/cid.ts';
 import { type DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
@@ -13,6 +13,9 @@ export interface MendingCounts {
   /** Neither here nor in the swarm as they should be. */
   failed: number;
 }
+
+/** Blocks that may be fetched or written at once without a reader having to wait for the disk. */
+const MAX_UNDER_WAY = 32;
 
 /**
  * A block store whose `mend` asks the swarm. Everything else is the store's own: where all is well nothing is slower.
@@ -33,7 +36,7 @@ export function mendFromSwarm(
     } catch (error) {
       if (!isDagpacsError(error, 'swarm-unavailable')) throw error;
     }
-    if (!bytes || !matchesCid(cid, bytes)) {
+    if (!bytes) {
       counts.failed += 1;
       log.error('block-not-mended', { reason: local.code });
       throw local;
@@ -43,18 +46,27 @@ export function mendFromSwarm(
     return bytes;
   }
 
+  async function restore(cid: Cid, bytes: Uint8Array): Promise<void> {
+    try {
+      await blocks.restore(cid, bytes);
+    } catch (failure) {
+      // The reader has what he asked for; a full disk is told by whoever writes next.
+      log.warn('block-not-restored', { reason: (failure as Error).message });
+    } finally {
+      underWay.delete(cid.toString());
+    }
+  }
+
   async function mend(cid: Cid): Promise<Uint8Array> {
     try {
-      return await blocks.mend(cid);
+      const bytes = await blocks.mend(cid);
+      underWay.delete(cid.toString());
+      return bytes;
     } catch (error) {
       if (!isDagpacsError(error) || (error.code !== 'block-missing' && error.code !== 'block-damaged')) throw error;
       const bytes = await fetch(cid, error);
-      try {
-        await blocks.restore(cid, bytes);
-      } catch (failure) {
-        // The reader has what he asked for; a full disk is told by whoever writes next.
-        log.warn('block-not-restored', { reason: (failure as Error).message });
-      }
+      const restored = restore(cid, bytes);
+      if (error.code === 'block-damaged' || underWay.size > MAX_UNDER_WAY) await restored;
       return bytes;
     }
   }
@@ -67,8 +79,9 @@ export function mendFromSwarm(
         const name = cid.toString();
         let mending = underWay.get(name);
         if (!mending) {
-          mending = mend(cid).finally(() => underWay.delete(name));
+          mending = mend(cid);
           underWay.set(name, mending);
+          mending.catch(() => underWay.delete(name));
         }
         return mending;
       },

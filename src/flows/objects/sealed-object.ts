@@ -25,19 +25,35 @@ export interface Sealed {
   size: number;
 }
 
+/** Objects that are fetched ahead of one that had to be fetched. */
+const AHEAD = 24;
+
 /**
  * Opens the sealed object of an instance.
+ * @param row where it is one of several that are read in a row: these; and `at`, its place in them
  * @throws DagpacsError `not-found` where the study's key was erased, `block-missing`, `block-damaged`
  */
-export async function openSealed(sealed: Sealed, modules: { blocks: BlockStore; vault: Vault }): Promise<Opener> {
+export async function openSealed(
+  sealed: Sealed,
+  modules: { blocks: BlockStore; vault: Vault },
+  row?: readonly Sealed[],
+  at?: number,
+): Promise<Opener> {
   const studyKey = await modules.vault.find(sealed.studyInstanceUID);
   if (!studyKey) throw new DagpacsError('not-found', 'the study key is not in the vault');
   const key = unwrapKey(secretsOf(studyKey).wrappingKey, sealed.wrappedKey);
-  return openObject(key, sealed.object, sealed.size, modules.blocks);
+  return openObject(key, sealed.object, sealed.size, modules.blocks, row, at);
 }
 
 /** Opens a sealed object of `size` plaintext bytes whose key is known. @throws as {@link openSealed} */
-export async function openObject(key: Uint8Array, object: Cid, size: number, blocks: BlockStore): Promise<Opener> {
+export async function openObject(
+  key: Uint8Array,
+  object: Cid,
+  size: number,
+  blocks: BlockStore,
+  row?: readonly Sealed[],
+  at = 0,
+): Promise<Opener> {
   const bytes = sealedSize(size);
   if (object.code !== DAG_PB) {
     return Opener.open(
@@ -45,7 +61,11 @@ export async function openObject(key: Uint8Array, object: Cid, size: number, blo
       bytes,
       (start, end, target) => blocks.read(object, start, end, target),
       {},
-      async (start, end) => (await blocks.mend(object)).subarray(start, end),
+      async (start, end) => {
+        const mending = blocks.mend(object);
+        if (row) fetchAhead(row, at + 1, blocks);
+        return (await mending).subarray(start, end);
+      },
     );
   }
   const leaves = await leavesOf(object, blocks);
@@ -56,6 +76,15 @@ export async function openObject(key: Uint8Array, object: Cid, size: number, blo
     {},
     (start, end) => mendLeaves(leaves, blocks, start, end),
   );
+}
+
+/** Where one object of a row was missing here the next ones will be: a round trip for each would be most of the time. */
+function fetchAhead(row: readonly Sealed[], from: number, blocks: BlockStore): void {
+  for (const { object } of row.slice(from, from + AHEAD)) {
+    if (object.code === DAG_PB || blocks.has(object)) continue;
+    // Whoever reads it meets its failure.
+    blocks.mend(object).catch(() => undefined);
+  }
 }
 
 /** The same as {@link readLeaves}, of leaves that are checked against their CIDs and mended where they are not right. */

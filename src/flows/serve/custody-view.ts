@@ -7,6 +7,7 @@ import type { Vault } from '../../ports/vault.ts';
 import { type ChainIdentity, recallChain } from '../objects/chain-identity.ts';
 import type { MendingCounts } from '../objects/mending.ts';
 import type { ScrubStatus } from '../objects/scrub-report.ts';
+import { owedUnpins } from '../objects/unpin.ts';
 import type { BatchCustody, CustodyView, Stage, Stages, VersionCustody } from './custody.ts';
 import { createReceipts } from './receipt.ts';
 
@@ -54,6 +55,7 @@ export function createCustodyView(
           copies,
           waiting: unreplicated,
           problem: modules.replicationProblem() ?? null,
+          owed: Object.entries(owedUnpins(index)).map(([node, batches]) => ({ node, batches: batches.length })),
           reads: { ...modules.mended() },
         },
         scrub: modules.scrub(),

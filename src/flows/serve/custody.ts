@@ -29,6 +29,8 @@ export interface CustodyStatus {
     waiting: number;
     /** Why batches cannot be replicated that no node is to blame for. */
     problem: string | null;
+    /** Nodes that were not reached since something was erased, and batches that they hold with it. */
+    owed: { node: string; batches: number }[];
     /** Blocks that could not be read here as they should be, since the start. */
     reads: MendingCounts;
   };

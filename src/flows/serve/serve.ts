@@ -27,11 +27,12 @@ export function createServe(modules: ServeModules): Serve & InstanceSource {
   const indexName = nameOf(index);
   const streams = new Map<string, Promise<DataStream>>();
 
-  function served(version: Version): ServedInstance {
+  /** `all`: those that are served in one answer; `at`: the place of this one. */
+  function served(version: Version, at?: number, all?: readonly Version[]): ServedInstance {
     return {
       ...version,
       async *bytes(start = 0, end = version.size) {
-        const opener = await openSealed(version, modules);
+        const opener = await openSealed(version, modules, all, at);
         yield* opener.range(start, end);
       },
     };

@@ -2,13 +2,21 @@ import { zstdDecompressSync } from 'node:zlib';
 import { studyReference } from '../../crypto/study-key.ts';
 import type { DicomJson } from '../../dicom/model.ts';
 import { type Cid, DAG_PB } from '../../ipld/cid.ts';
-import { decodeInstanceNode, decodeRecord, INSTANCE_TYPE, nodeType, RECORD_TYPE } from '../../ipld/nodes.ts';
+import {
+  decodeErasure,
+  decodeInstanceNode,
+  decodeRecord,
+  ERASURE_TYPE,
+  INSTANCE_TYPE,
+  nodeType,
+  RECORD_TYPE,
+} from '../../ipld/nodes.ts';
 import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Block, BlockStore, Position } from '../../ports/blocks.ts';
 import type { Addition, Index } from '../../ports/index.ts';
 import type { Vault } from '../../ports/vault.ts';
-import { toBatch } from '../objects/batch.ts';
+import { toBatch, toHex } from '../objects/batch.ts';
 import { openInstanceEntry } from '../objects/entry.ts';
 import { walkObject } from '../objects/sealed-object.ts';
 import { secretsOf } from '../objects/secrets.ts';
@@ -35,6 +43,7 @@ export async function catchUp(modules: CatchUpModules): Promise<{ nodes: number;
   const keys = new KeysByReference(modules.vault);
   const done = { nodes: 0, passedOver: 0 };
   let group: Addition[] = [];
+  let erased: Set<string> | undefined;
   const flush = async () => {
     if (group.length > 0) await index.add(group);
     group = [];
@@ -55,6 +64,10 @@ export async function catchUp(modules: CatchUpModules): Promise<{ nodes: number;
       done.nodes += 1;
     } catch (error) {
       if (!isDagpacsError(error) || error.code === 'storage-failed') throw error;
+      if (type === INSTANCE_TYPE && error.code === 'not-found') {
+        erased ??= await erasedIn(blocks);
+        if (erased.has(toHex(decodeInstanceNode(block.bytes).study))) continue;
+      }
       done.passedOver += 1;
       modules.passedOver?.(block.cid, error.message);
       log.warn('log-entry-passed-over', { code: error.code, reason: error.message });
@@ -62,6 +75,15 @@ export async function catchUp(modules: CatchUpModules): Promise<{ nodes: number;
   }
   await flush();
   return done;
+}
+
+/** References of the studies that the log says were erased: their nodes are left out by intent. */
+async function erasedIn(blocks: BlockStore): Promise<Set<string>> {
+  const erased = new Set<string>();
+  for await (const { bytes } of blocks.replay({ pack: 0, offset: 0 }, blocks.position())) {
+    if (nodeType(bytes) === ERASURE_TYPE) erased.add(toHex(decodeErasure(bytes).study));
+  }
+  return erased;
 }
 
 /** What an instance node says of its instance. @throws DagpacsError `not-found` (no key), `block-missing`, `block-damaged` */

@@ -11,6 +11,7 @@ import type { Anchor, Anchored, Hex, Ledger } from '../../ports/ledger.ts';
 import type { Vault } from '../../ports/vault.ts';
 import { fromHex, toHex } from '../objects/batch.ts';
 import { rememberChain } from '../objects/chain-identity.ts';
+import { leftOf } from '../objects/unpin.ts';
 import { catchUp } from './catch-up.ts';
 
 export interface RebuildModules {
@@ -117,7 +118,8 @@ export async function rebuild(modules: RebuildModules): Promise<Rebuilt> {
 async function pinAll(anchors: ChainAnchor[], { archive, index, copies }: RebuildModules): Promise<void> {
   for (const { anchor } of anchors) {
     const batch = index.batch(anchor.batch);
-    if (!batch || batch.replicatedAt !== undefined) continue;
+    // What is not whole here is not whole there: the outbox pins what is left of it.
+    if (!batch || batch.replicatedAt !== undefined || leftOf(batch, index)) continue;
     try {
       const nodes = (await archive.pin?.(batch.record)) ?? [];
       const at = new Date().toISOString();

@@ -4,6 +4,7 @@ import { sleep, startLoop } from '../../kernel/loop.ts';
 import type { BlockStore, Position } from '../../ports/blocks.ts';
 import type { Index } from '../../ports/index.ts';
 import type { Swarm } from '../../ports/swarm.ts';
+import { lostBatches, pinnedRoots } from '../objects/pinned.ts';
 import { isSound, newReport, type Scrub, type ScrubReport, type ScrubStatus } from '../objects/scrub-report.ts';
 import { findOrphans } from './orphans.ts';
 import { Pace } from './pace.ts';
@@ -160,9 +161,7 @@ export function startScrub({ rate, pauseMs, copies }: ScrubOptions, modules: Scr
       try {
         // Before the pins, so that what is pinned meanwhile is not taken for lost.
         const confirmed = index.confirmedBy(identity);
-        const pinned = new Set<string>();
-        for await (const root of node.pins()) pinned.add(root.toString());
-        const lost = confirmed.filter(({ record }) => !pinned.has(record.toString())).map(({ id }) => id);
+        const lost = lostBatches(await pinnedRoots(node), confirmed, index);
         remote.pinsLost += lost.length;
         if (lost.length > 0) index.withdraw(lost, identity, copies);
       } catch (error) {

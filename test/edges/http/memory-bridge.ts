@@ -262,6 +262,7 @@ function memoryCustody(stored: Stored[]): CustodyView {
           copies: 1,
           waiting: 0,
           problem: null,
+          owed: [],
           reads: { fetched: 0, repaired: 0, failed: 0 },
         },
         scrub: { state: 'off', current: null, last: null },

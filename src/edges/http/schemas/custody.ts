@@ -57,6 +57,9 @@ const statusSchema = z.object({
     copies: count.describe('nodes that must hold an instance pinned for it to be replicated'),
     waiting: count.describe('versions that are not replicated'),
     problem: z.string().nullable().describe('why batches cannot be replicated that no node is to blame for'),
+    owed: z
+      .array(z.object({ node: z.string().describe('peer identity'), batches: count }))
+      .describe('nodes that were not reached since something was erased, and batches that they hold with it'),
     reads: z
       .object({ fetched: count, repaired: count, failed: count })
       .describe('blocks that could not be read here as they should be, since the start: missing, damaged, lost'),

@@ -1,0 +1,73 @@
+import { parseArgs } from 'node:util';
+import { lockDirectory } from '../adapters/blocks/lock.ts';
+import { renewDatabase } from '../adapters/index/database.ts';
+import { owedUnpins, unpinErased } from '../flows/objects/unpin.ts';
+import { eraseStudy } from '../flows/upkeep/erase.ts';
+import { isDagpacsError } from '../kernel/errors.ts';
+import { createLog, type Log } from '../kernel/log.ts';
+import { type Config, readConfig } from './config.ts';
+import { type Offline, openOffline } from './offline.ts';
+import { NO, saying, UsageError } from './outcome.ts';
+
+const USAGE = `Usage: dagpacs erase STUDY...
+
+Erases studies for good: their keys are destroyed, so that their sealed blocks can be opened by nobody, wherever they lie;
+the index is made anew without them, and the Kubo nodes unpin and delete what they hold of them. Stop the bridge first, and
+destroy older backups of the keys. What a node that is not reached now still holds is noted, and deleted when the bridge
+reaches it.
+
+Exit: 0 all is gone, 1 a node was not reached (each is said), 2 could not be done
+`;
+
+/** `dagpacs erase`. @returns the exit code */
+export function eraseCommand(args: string[]): Promise<number> {
+  return saying('dagpacs erase', USAGE, async () => {
+    const { positionals: studies } = parseArgs({ args, allowPositionals: true });
+    if (studies.length === 0) throw new UsageError('which study?');
+    const config = readConfig();
+    const log = createLog('error', (line) => process.stderr.write(line));
+    await opened(config, log, async (parts) => {
+      for (const study of studies) {
+        const versions = await eraseStudy(study, parts);
+        process.stdout.write(`${study}: ${versions} versions erased\n`);
+      }
+    });
+    renewIndex(config, log);
+    return opened(config, log, async ({ swarm, index }) => {
+      for (const node of swarm.nodes) {
+        const { node: identity } = node.status();
+        if (identity === undefined) continue;
+        try {
+          const batches = await unpinErased(node, identity, index);
+          process.stdout.write(`${node.name}: ${batches} batches unpinned, the rest deleted\n`);
+        } catch (error) {
+          if (!isDagpacsError(error, 'swarm-unavailable')) throw error;
+          process.stdout.write(`${node.name}: ${error.message}\n`);
+        }
+      }
+      const owed = Object.entries(owedUnpins(index));
+      for (const [node, batches] of owed) {
+        process.stdout.write(`not reached: node ${node}, which still holds ${batches.length} batches whole\n`);
+      }
+      return owed.length === 0 ? 0 : NO;
+    });
+  });
+}
+
+async function opened<T>(config: Config, log: Log, act: (parts: Offline) => Promise<T>): Promise<T> {
+  const undo: (() => unknown)[] = [];
+  try {
+    return await act(await openOffline(config, log, undo));
+  } finally {
+    for (const step of undo.reverse()) await step();
+  }
+}
+
+function renewIndex(config: Config, log: Log): void {
+  const release = lockDirectory(config.DAGPACS_DATA_DIR);
+  try {
+    renewDatabase({ dataDir: config.DAGPACS_DATA_DIR, log });
+  } finally {
+    release();
+  }
+}
