@@ -211,8 +211,8 @@ function* malformed(operation: ApiOperation): Generator<ApiRequest> {
   const right = validRequest(operation);
   for (const [turn, { name, in: place }] of operation.parameters.entries()) {
     if (place === 'header') continue;
-    // Half of them at each place, and another half at the next.
-    for (const value of BAD.filter((_, i) => (i + turn) % 2 === 0)) {
+    // A third of them at each place, and another third at the next.
+    for (const value of BAD.filter((_, i) => (i + turn + operation.id.length) % 3 === 0)) {
       if (place === 'path') yield { ...right, path: { ...right.path, [name]: encodeURIComponent(value) } };
       else yield { ...right, query: [...right.query.filter(([other]) => other !== name), [name, value]] };
     }
@@ -227,7 +227,7 @@ function* malformed(operation: ApiOperation): Generator<ApiRequest> {
   ] as const)
     yield { ...right, query: [...right.query, [name, value]] };
   for (const [name, values] of HEADERS)
-    for (const value of values)
+    for (const value of values.filter((_, i) => (i + operation.id.length) % 2 === 0))
       yield {
         ...right,
         headers: {
