@@ -87,6 +87,15 @@ const versionSchema = z.object({
   stage,
   stages: z.record(stage, time.nullable()),
   confirmations,
+  rejection: z
+    .object({
+      at: time,
+      by: z.string().describe('who asked'),
+      reason: z.enum(['113001', '113037', '113038', '113039', 'unspecified']).describe('code of DCM (PS3.16 CID 7011)'),
+      note: z.string().describe('SOP Instance UID of the rejection note, which has custody and receipts of its own'),
+    })
+    .exactOptional()
+    .describe('present where it was deleted: hidden from query and retrieval'),
   anchor: anchored
     .extend({ batch: z.string(), record: z.string(), merkleRoot: z.string(), leafIndex: count })
     .exactOptional(),
