@@ -137,6 +137,11 @@ export const settings = {
     String(64 * 1024 ** 3),
     'bytes that the body of one STOW request may have, after decompression; more is refused with 413',
   ),
+  DAGPACS_DELETE: setting(
+    z.enum(['on', 'off']),
+    'on',
+    'DELETE of studies, series and instances, which are then hidden and stay provable; `off`: 405',
+  ),
   DAGPACS_CONFLICT_POLICY: setting(
     z.enum(['new-version', 'conflict', 'first-wins']),
     'new-version',
