@@ -70,6 +70,9 @@ export async function startMemoryBridge(options: MemoryOptions = {}): Promise<Me
       },
     },
     custody: memoryCustody(stored),
+    reject: async () => {
+      throw new DagpacsError('not-found', 'nothing is held there');
+    },
     commitments: createCommitmentRequests(
       { commitAfter: 'stored', commitWaitMs: 1000, commitKeepMs: 1000 },
       { versions: () => [], getValue: () => undefined, setValue: () => undefined },
