@@ -11,8 +11,8 @@ import { NotAcceptable } from './errors.ts';
 /** What the client accepts: the query parameter, else the header. @throws DagpacsError `invalid-parameter` */
 export function acceptedBy(request: FastifyRequest, query: { accept?: string | undefined }): MediaRange[] {
   // A plus sign that was not escaped arrives as a space: no media type has one.
-  const parameter = query.accept?.replace(/^([^\s;/]+\/[^\s;]+) (json|xml)/, '$1+$2');
-  return parseAccept(parameter ?? request.headers.accept);
+  const parameter = query.accept?.replace(/(\/[^\s;,"]+) (json|xml)\b/g, '$1+$2');
+  return parameter === undefined ? parseAccept(request.headers.accept) : parseAccept(parameter, 'accept');
 }
 
 /** The offer to give; earlier offers are the bridge's own preference. @throws NotAcceptable listing the offers */

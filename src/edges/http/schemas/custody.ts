@@ -213,7 +213,10 @@ export const retrieveVersion = defineOperation({
   params: instance.extend({ version: versionNumber }),
   query: none,
   headers: { Range: 'one range of bytes (RFC 9110 §14)' },
-  answers: { 200: { description: 'A DICOM Part 10 file', content: { 'application/dicom': null } } },
+  answers: {
+    200: { description: 'A DICOM Part 10 file', content: { 'application/dicom': null } },
+    304: { description: 'As the client has it already (If-None-Match, If-Modified-Since)' },
+  },
 });
 export const instanceReceipt = defineOperation({
   id: 'instanceReceipt',
