@@ -21,6 +21,7 @@ import { createPushback } from '../flows/ingest/backlog.ts';
 import { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { createIngest } from '../flows/ingest/ingest.ts';
 import { mendFromSwarm } from '../flows/objects/mending.ts';
+import { createReject } from '../flows/reject/reject.ts';
 import { createCustodyView } from '../flows/serve/custody-view.ts';
 import { createFileSet } from '../flows/serve/file-set.ts';
 import { createGateway } from '../flows/serve/gateway.ts';
@@ -121,6 +122,10 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
     },
   );
   undo.push(() => outbox.stop());
+  const pushback = createPushback(
+    { outboxMax: config.DAGPACS_OUTBOX_MAX, diskHeadroom: config.DAGPACS_DISK_HEADROOM },
+    { index, swarm, blocks },
+  );
   const ingest = createIngest(
     { conflictPolicy: config.DAGPACS_CONFLICT_POLICY, maxInstanceBytes: config.DAGPACS_MAX_INSTANCE_BYTES },
     {
@@ -128,10 +133,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       vault,
       index,
       commits,
-      pushback: createPushback(
-        { outboxMax: config.DAGPACS_OUTBOX_MAX, diskHeadroom: config.DAGPACS_DISK_HEADROOM },
-        { index, swarm, blocks },
-      ),
+      pushback,
       onStored: () => outbox.notify(),
     },
   );
@@ -178,12 +180,13 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       render,
       fileSet,
       index,
+      reject: createReject({ index, store: ingest }),
       commitments: createCommitmentRequests(
         { commitAfter: config.DAGPACS_COMMIT_AFTER, commitWaitMs: 24 * HOUR_MS, commitKeepMs: 7 * 24 * HOUR_MS },
         index,
       ),
       custody,
-      archive: studyArchive(dataDir, { blocks, index, vault, commits, onStored: () => outbox.notify() }),
+      archive: studyArchive(dataDir, { blocks, index, vault, commits, pushback, onStored: () => outbox.notify() }),
       scrub,
       gateway: createGateway({ blocks }),
       transfer,
@@ -219,6 +222,7 @@ function httpOptions(config: Config): HttpOptions {
     gateway: config.DAGPACS_GATEWAY,
     maxResults: config.DAGPACS_QIDO_MAX,
     storeMaxBytes: config.DAGPACS_STOW_MAX_BYTES,
+    allowDelete: config.DAGPACS_DELETE === 'on',
     ...(config.DAGPACS_PUBLIC_URL === '' ? {} : { publicUrl: config.DAGPACS_PUBLIC_URL.replace(/\/+$/, '') }),
   };
 }

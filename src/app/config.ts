@@ -36,7 +36,7 @@ export const settings = {
   DAGPACS_AE_PEERS: setting(
     z.string(),
     '',
-    'the application entities that may call, and what C-MOVE and commitment send to: JSON `[{"aeTitle", "host", "port", "tls", "services"}]` or the path of a file with it; `tls` true: sent to over TLS; `services` of `echo`, `store`, `find`, `move`, `get`, `commit`, all where it is left out; unset: anyone may call',
+    'the application entities that may call, and what C-MOVE and commitment send to: JSON `[{"aeTitle", "host", "port", "tls", "services"}]` or the path of a file with it; `tls` true: over TLS only, both ways; `services` of `echo`, `store`, `find`, `move`, `get`, `commit`, all where it is left out; unset: anyone may call',
   ),
   DAGPACS_DIMSE_CHECK_CALLED_AE: setting(
     z.enum(['on', 'off']),
@@ -136,6 +136,11 @@ export const settings = {
     count(1),
     String(64 * 1024 ** 3),
     'bytes that the body of one STOW request may have, after decompression; more is refused with 413',
+  ),
+  DAGPACS_DELETE: setting(
+    z.enum(['on', 'off']),
+    'on',
+    'DELETE of studies, series and instances, which are then hidden and stay provable; `off`: 405',
   ),
   DAGPACS_CONFLICT_POLICY: setting(
     z.enum(['new-version', 'conflict', 'first-wins']),

@@ -41,6 +41,7 @@ const STORE_ERRORS: Partial<Record<ErrorCode, string>> = {
   'invalid-attribute': 'an identifying attribute has a value that is none',
   'instance-in-other-study': 'held in another study',
   'instance-conflict': 'held with other content, where `DAGPACS_CONFLICT_POLICY` forbids that',
+  'instance-rejected': 'rejected (deleted) before',
   'too-large': 'larger than `DAGPACS_MAX_INSTANCE_BYTES`',
   'storage-failed': 'processing failure',
 };

@@ -12,6 +12,8 @@ export async function serveCommand(): Promise<number> {
   const asked = new Promise<void>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => resolve());
   });
+  // A closed terminal or pipe: that nobody reads is no reason to end, least of all in the middle of something.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   try {
     const running = await startBridge(readConfig());
     process.stdout.write(running.banner);

@@ -4,6 +4,7 @@ import type { StudyArchive } from '../edges/http/modules.ts';
 import type { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { exportStudy } from '../flows/upkeep/car-export.ts';
 import { type CarImport, importStudy } from '../flows/upkeep/car-import.ts';
+import type { DagpacsError } from '../kernel/errors.ts';
 import type { BlockStore } from '../ports/blocks.ts';
 import type { Index } from '../ports/index.ts';
 import type { Vault } from '../ports/vault.ts';
@@ -23,10 +24,15 @@ export function incomingDirectory(dataDir: string): string {
 }
 
 /** Studies out of and into a data directory, as CAR files. */
-export function studyArchive(dataDir: string, modules: StudyArchiveModules): StudyArchive {
+export function studyArchive(
+  dataDir: string,
+  modules: StudyArchiveModules & { pushback: () => DagpacsError | undefined },
+): StudyArchive {
   return {
     exportStudy: (studyInstanceUID) => exportStudy(studyInstanceUID, modules),
     importCar: async function* (bytes) {
+      const busy = modules.pushback();
+      if (busy) throw busy;
       yield* importFile(await receiveCar(incomingDirectory(dataDir), bytes), modules);
     },
   };

@@ -71,10 +71,23 @@ export function parseAccept(text: string | undefined, name = 'Accept'): MediaRan
   const types = text.length <= MAX_LENGTH ? parseMediaTypes(text) : undefined;
   if (types === undefined || types.length === 0) throw invalidAccept(name, 'a list of media ranges (RFC 9110 §12.5.1)');
   return types.map((media) => {
+    nestParameters(media);
     const q = Number(media.parameters.get('q') ?? 1);
     if (!(q >= 0 && q <= 1)) throw invalidAccept(name, 'q is a number from 0 to 1 (RFC 9110 §12.4.2)');
     return { ...media, q };
   });
+}
+
+/**
+ * Some clients put the parameters of the parts' type into it: `multipart/related; type="application/dicom;
+ * transfer-syntax=*"`. They count where the range has none of the name.
+ */
+function nestParameters({ type, parameters }: MediaType): void {
+  const inner = type === 'multipart/related' ? parameters.get('type') : undefined;
+  const [nested] = (inner?.includes(';') && parseMediaTypes(inner)) || [];
+  if (!nested) return;
+  parameters.set('type', nested.type);
+  for (const [name, value] of nested.parameters) if (!parameters.has(name)) parameters.set(name, value);
 }
 
 function invalidAccept(attribute: string, rule: string): DagpacsError {

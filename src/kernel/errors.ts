@@ -23,6 +23,8 @@ export type ErrorCode =
   | 'instance-conflict'
   /** A Transaction UID of storage commitment that is used already (PS3.18 §13.4). */
   | 'transaction-in-use'
+  /** The same instance was rejected (deleted), and is not taken again. */
+  | 'instance-rejected'
   /** More bytes than a setting allows. */
   | 'too-large'
   /** The sender went away before the last byte. */

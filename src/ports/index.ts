@@ -1,5 +1,6 @@
 import type { BulkValue, DicomJson, FrameTable } from '../dicom/model.ts';
 import type { Query } from '../dicom/query.ts';
+import type { RejectionReason } from '../dicom/rejection-note.ts';
 import type { Cid } from '../ipld/cid.ts';
 import type { Position } from './blocks.ts';
 import type { Anchored, Hex, SignedTransaction } from './ledger.ts';
@@ -78,11 +79,23 @@ export interface Batch {
   finalAt?: string;
 }
 
+/** Why a version is not to be seen any more. */
+export interface Rejection {
+  /** ISO 8601. */
+  at: string;
+  /** `http:<address>`. */
+  by: string;
+  reason: RejectionReason;
+  /** SOP Instance UID of the rejection note, which is held and proved as any instance. */
+  note: string;
+}
+
 export interface Custody {
   version: Version;
   storedAt: string;
   batch?: Batch;
   leafIndex?: number;
+  rejection?: Rejection;
 }
 
 /** A version as {@link Index.scan} lists it. */
@@ -109,7 +122,7 @@ export interface Index {
   /** How far the index has followed the log. */
   cursor(): Position;
   /**
-   * Adds versions and moves the cursor in one transaction, which is committed when `durable` resolves and rolled back when
+   * Adds versions (a rejection note, `dicom/rejection-note.ts`, hides what it names) and moves the cursor in one transaction, which is committed when `durable` resolves and rolled back when
    * it rejects (and then so does this). A node that is held already is passed over. Calls run one after the other.
    */
   add(additions: Addition[], durable?: Promise<void>): Promise<void>;
@@ -121,7 +134,7 @@ export interface Index {
     next: Position,
   ): Promise<void>;
 
-  /** The current version under a SOP Instance UID, or version `n`. */
+  /** The current version under a SOP Instance UID, unless it is rejected; or version `n`. */
   version(sopInstanceUID: string, n?: number): Version | undefined;
   /** All versions, oldest first. */
   versions(sopInstanceUID: string): Custody[];

@@ -15,6 +15,12 @@ export interface BenchOptions {
   bigSize: number;
   /** Instances in it. */
   bigParts: number;
+  /** Also measure anchoring, proofs and a rebuild. */
+  chain: boolean;
+  /** Seconds of load for it. */
+  chainSeconds: number;
+  /** Instances of the backlog that is anchored. */
+  backlog: number;
   /** Let the bridge run its own Kubo, as it does where it finds one. */
   kubo: boolean;
   /** Measure what IPFS costs and gives, and nothing else. */
@@ -25,7 +31,7 @@ export interface BenchOptions {
 
 export const USAGE = `npm run bench -- [--slices 1000] [--repeat 3] [--reads 7] [--studies 20000] [--kubo]
                  [--no-orthanc] [--big] [--big-size 4] [--big-parts 8]
-                 [--swarm]`;
+                 [--swarm] [--chain] [--chain-seconds 30] [--backlog 100000]`;
 
 /** Reads the command line. @throws where it is not understood */
 export function readArguments(): BenchOptions {
@@ -39,6 +45,9 @@ export function readArguments(): BenchOptions {
       big: { type: 'boolean', default: false },
       'big-size': { type: 'string', default: '4' },
       'big-parts': { type: 'string', default: '8' },
+      chain: { type: 'boolean', default: false },
+      'chain-seconds': { type: 'string', default: '30' },
+      backlog: { type: 'string', default: '100000' },
       swarm: { type: 'boolean', default: false },
       kubo: { type: 'boolean', default: false },
       orthanc: { type: 'boolean', default: true },
@@ -52,6 +61,9 @@ export function readArguments(): BenchOptions {
     big: values.big,
     bigSize: positive('big-size', values['big-size']),
     bigParts: positive('big-parts', values['big-parts']),
+    chain: values.chain,
+    chainSeconds: positive('chain-seconds', values['chain-seconds']),
+    backlog: positive('backlog', values.backlog),
     kubo: values.kubo,
     swarm: values.swarm,
     orthanc: values.orthanc,

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeTempFolder, removeFolder } from '../fixtures/temp.ts';
 import { type BenchOptions, readArguments } from './arguments.ts';
+import { measureChain } from './chain.ts';
 import { closeConnections } from './client.ts';
 import { makeBenchSeries, type Series } from './data.ts';
 import { libraryRows, loadLibrary } from './library.ts';
@@ -118,5 +119,14 @@ if (options.big) {
   console.log(
     `${associations} associations that send ${size / 1e6} MB each: ${pushed.seconds.toFixed(1)} s, ` +
       `peak memory ${pushed.after.toFixed(0)} MiB (${pushed.before.toFixed(0)} MiB before)`,
+  );
+}
+
+if (options.chain) {
+  const { lagMs, drained, receiptMs, verifyMs, rebuilt } = await measureChain(options.chainSeconds, options.backlog);
+  console.log(
+    `\nchain with a block a second: anchored ${(lagMs / 1000).toFixed(1)} s after stored (p95, 200 instances/s), ` +
+      `a backlog of ${options.backlog} at ${drained.toFixed(0)}/s\n` +
+      `receipt ${receiptMs.toFixed(1)} ms, verify ${verifyMs.toFixed(0)} ms (a process), rebuild ${rebuilt.toFixed(0)}/s`,
   );
 }

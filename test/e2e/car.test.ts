@@ -1,6 +1,10 @@
 import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'tap';
+import { carHeaderOf, sectionHead } from '../../src/ipld/car.ts';
+import { cidOf, DAG_CBOR, parseCid } from '../../src/ipld/cid.ts';
+import { decodeInstanceNode, encodeInstanceNode, INSTANCE_TYPE, nodeType } from '../../src/ipld/nodes.ts';
+import { encodeStudy } from '../../src/ipld/study-node.ts';
 import { startBridge } from '../fixtures/bridge.ts';
 import { carBlocks } from '../fixtures/car-blocks.ts';
 import { dagpacs } from '../fixtures/command.ts';
@@ -23,6 +27,22 @@ const STUDY = uid('study', 'car');
 
 function sendCar(url: string, bytes: Buffer<ArrayBuffer>, type = 'application/vnd.ipld.car'): Promise<Response> {
   return fetch(`${url}/custody/car`, { method: 'POST', headers: { 'content-type': type }, body: bytes });
+}
+
+/** A CAR whose one node is that of a version, but for its key, which is that of another. */
+function forge(blocks: ReadonlyMap<string, Buffer>, nodes: readonly string[]): Buffer {
+  const [one, other] = nodes
+    .map((cid) => blocks.get(cid) ?? Buffer.alloc(0))
+    .filter((bytes) => nodeType(bytes) === INSTANCE_TYPE)
+    .map(decodeInstanceNode);
+  if (!one || !other) throw new Error('there are no two nodes');
+  const node = encodeInstanceNode({ ...one, key: other.key });
+  const instances = [cidOf(DAG_CBOR, node)];
+  const root = encodeStudy({ study: one.study, instances, records: [], next: null });
+  const named = [root, node].map((bytes) => [cidOf(DAG_CBOR, bytes), bytes] as const);
+  const rest = [...blocks].map(([cid, bytes]) => [parseCid(cid), bytes] as const);
+  const sections = [...named, ...rest].flatMap(([cid, bytes]) => [sectionHead(cid, bytes.length), bytes]);
+  return Buffer.concat([carHeaderOf([cidOf(DAG_CBOR, root)]), ...sections]);
 }
 
 test('a study goes out as a CAR file, and in again where blocks were lost', { skip: skipKubo }, async (t) => {
@@ -116,10 +136,15 @@ test('a study goes out as a CAR file, and in again where blocks were lost', { sk
     const fresh = await tempFolder(t);
     t.match(await dagpacs(fresh, ['car', 'import', out]), {
       code: 1,
-      stdout: /key is not in the vault[\s\S]* 0 stored/,
+      stdout: /is not in the vault[\s\S]* 0 stored/,
     });
     await rm(join(fresh, 'vault'), { recursive: true });
     await cp(join(dataDir, 'vault'), join(fresh, 'vault'), { recursive: true });
+    await writeFile(join(folder, 'forged.car'), forge(blocks, nodes));
+    t.match(await dagpacs(fresh, ['car', 'import', join(folder, 'forged.car')]), {
+      code: 1,
+      stdout: /^fault: bafyrei.*\n1 versions, 0 of them new/,
+    });
     t.match(await dagpacs(fresh, ['car', 'import', out]), { code: 0, stdout: /3 versions, 3 of them new/ });
     const other = await startBridge({ dataDir: fresh, env });
     t.ok((await allVersions(other.url, UIDS[0] ?? ''))[0]?.equals(first));

@@ -95,7 +95,7 @@ test('three institutions on a chain of three signers', { skip: skipGeth }, async
   }
 
   await t.test('one signer stops: anchoring goes on, and its own bridge takes instances', async (t) => {
-    await three.stop();
+    await consortium.stop(three);
     const waits = await storeOne(third);
     for (const bridge of [first, second]) await untilStage(bridge.url, [await storeOne(bridge)], 'anchored');
     t.match(await custodyStatus(third.url), { chain: { state: 'unreachable' } });

@@ -9,6 +9,7 @@ import { allBatches, custodyStatus } from '../fixtures/custody.ts';
 import { makeSlice } from '../fixtures/dicom.ts';
 import { skipKubo, startKuboNode } from '../fixtures/kubo.ts';
 import { madeFiles } from '../fixtures/made-files.ts';
+import { scanBytes } from '../fixtures/scanning.ts';
 import { stow } from '../fixtures/stow.ts';
 import { tempFolder } from '../fixtures/temp.ts';
 
@@ -113,8 +114,13 @@ test('a lost bridge comes back from the chain, IPFS and the backup of its keys',
     large,
     renamed,
   ];
+  const deleted = makeSlice({ study: 'deleted', rows: 16, columns: 16 });
+  files.push(deleted);
   const loaded = [...corpusFiles().map(readCorpusFile), ...files];
   for (let at = 0; at < loaded.length; at += 20) await stow(bridge.dicomWeb, loaded.slice(at, at + 20));
+  const { studyInstanceUID } = await scanBytes(deleted);
+  const deletion = await fetch(`${bridge.dicomWeb}/studies/${studyInstanceUID}`, { method: 'DELETE' });
+  t.equal(deletion.status, 204);
   await until(bridge, ({ counts, stages }) => stages.final === counts.versions);
   for (let i = 0; ; i++) {
     const batches = (await allBatches(bridge.url)) as { replicatedAt?: string | null }[];
@@ -123,6 +129,7 @@ test('a lost bridge comes back from the chain, IPFS and the backup of its keys',
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   const before = await allAnswers(bridge);
+  t.notOk(before.has(`/studies/${studyInstanceUID}`), 'what was deleted is not found, and so it stays');
   await bridge.stop();
 
   const folder = await tempFolder(t);

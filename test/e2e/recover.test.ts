@@ -1,9 +1,9 @@
 import { readdirSync, statSync } from 'node:fs';
-import { mkdir, rm, truncate } from 'node:fs/promises';
+import { mkdir, rename, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'tap';
 import { type Bridge, spawnBridge, startBridge } from '../fixtures/bridge.ts';
-import { allBatches, allVersions, type CustodyBatch, untilStage } from '../fixtures/custody.ts';
+import { allBatches, allVersions, type CustodyBatch, custodyStatus, untilStage } from '../fixtures/custody.ts';
 import { makeSlice, uid } from '../fixtures/dicom.ts';
 import { stow } from '../fixtures/stow.ts';
 import { tempFolder } from '../fixtures/temp.ts';
@@ -87,6 +87,25 @@ test('an instance whose blocks are lost is stored again when it is sent again', 
     const answer = await fetch(`${bridge.url}/custody/instances/${sop}/versions/${versions[i]}`);
     t.ok(Buffer.from(await answer.arrayBuffer()).equals(files[i] as Buffer));
   }
+});
+
+test('a study whose key is gone holds up no other’s anchors', async (t) => {
+  const dataDir = await tempFolder(t);
+  let bridge = await startBridge({ dataDir, env: { DAGPACS_ANCHOR_MAX_AGE_MS: '600000' } });
+  t.teardown(() => bridge.stop());
+  const other = makeSlice({ rows: 16, columns: 16, study: 'other' });
+  t.equal((await stow(bridge.dicomWeb, files)).status, 200);
+  const keys = join(dataDir, 'vault', 'studies');
+  const [key = ''] = readdirSync(keys);
+  t.equal((await stow(bridge.dicomWeb, [other])).status, 200);
+  await bridge.kill();
+  await rename(join(keys, key), join(dataDir, 'kept'));
+  bridge = await startBridge({ dataDir, env });
+  await untilStage(bridge.url, [uid('instance', 'other', 'CT', 1, 1)], 'anchored');
+  const { outbox } = (await custodyStatus(bridge.url)) as { outbox: { pending: number; problem: string | null } };
+  t.match(outbox, { pending: COUNT, problem: `${COUNT} versions cannot be anchored` });
+  await rename(join(dataDir, 'kept'), join(keys, key));
+  await untilStage(bridge.url, sops, 'anchored');
 });
 
 test('what is anchored in a contract that is lost is anchored again in the new one', async (t) => {

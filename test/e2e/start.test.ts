@@ -1,6 +1,9 @@
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Test, test } from 'tap';
 import { type Bridge, isAlive, spawnBridge, startBridge } from '../fixtures/bridge.ts';
@@ -123,6 +126,20 @@ test('so does Ctrl-C, which npm passes on once more', { skip: skipProc }, async 
   const bridge = await startBridge({ dataDir: await tempFolder(t), command: ['npm', 'start'] });
   t.teardown(() => bridge.stop());
   await endsWell(t, bridge, () => bridge.signalGroup('SIGINT'));
+});
+
+test('nobody reads what it prints', { skip: skipProc }, async (t) => {
+  const dataDir = await tempFolder(t);
+  const command = `"${process.execPath}" src/main.ts 2>&1 | head -c 1`;
+  const bridge = await startBridge({ dataDir, command: ['sh', '-c', command] });
+  t.teardown(() => bridge.stop());
+  // Each is logged.
+  for (let i = 0; i < 3; i++) t.equal((await stow(bridge.dicomWeb, [Buffer.from('no DICOM')])).status, 409);
+  t.equal((await fetch(`${bridge.url}/health/ready`)).status, 200);
+  const announcement = join(dataDir, 'bridge.json');
+  process.kill((JSON.parse(await readFile(announcement, 'utf8')) as { pid: number }).pid, 'SIGTERM');
+  await bridge.exited;
+  t.notOk(existsSync(announcement), 'it ended in order');
 });
 
 test('two bridges on one data directory', async (t) => {

@@ -142,6 +142,21 @@ test('a write that fails half way leaves nothing in the log, and is overload whe
   await store.close();
 });
 
+test('a disk that takes a part of the bytes is given the rest', async (t) => {
+  const directory = await tempFolder(t);
+  const store = await open(directory);
+  const made = [block(3000, DAG_CBOR), block(2000, DAG_CBOR), block(1000)];
+  await nextCall(directory, 'writev', async (handle, buffers, position) => {
+    const all = Buffer.concat(buffers as Uint8Array[]);
+    const { bytesWritten } = await handle.write(all, 0, 3500, position as number);
+    return { bytesWritten, buffers } as never;
+  });
+  await Promise.all(made.map(({ cid, bytes }) => store.append(cid, [bytes])));
+  await store.commit();
+  for (const { cid, bytes } of made) t.ok(bytes.equals(await store.read(cid)));
+  await store.close();
+});
+
 test('success waits for the sync, and nothing is promised after one that failed', async (t) => {
   const directory = await tempFolder(t);
   const store = await open(directory);

@@ -9,6 +9,7 @@ import { ask, made, single, values, wildcard } from '../fixtures/additions.ts';
 import { tempFolder } from '../fixtures/temp.ts';
 import { batchSuite } from './index/batches.ts';
 import { querySuite } from './index/queries.ts';
+import { rejectionSuite } from './index/rejections.ts';
 import { versionSuite } from './index/versions.ts';
 
 function open(dataDir: string, events: string[] = [], options: Partial<IndexOptions> = {}) {
@@ -26,6 +27,7 @@ test('the index port, by SQLite', async (t) => {
     return index;
   };
   versionSuite(t, make);
+  rejectionSuite(t, make);
   batchSuite(t, make);
   querySuite(t, make);
 });

@@ -49,6 +49,22 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
+/** Writes all of `buffers` at `position`. A disk that is nearly full takes a part; why, it says to the next call. */
+export async function writeAll(file: FileHandle, buffers: readonly Uint8Array[], position: number): Promise<void> {
+  let rest = [...buffers];
+  let at = position;
+  for (;;) {
+    const { bytesWritten } = await file.writev(rest, at);
+    at += bytesWritten;
+    let taken = bytesWritten;
+    while (rest[0] && taken >= rest[0].length) taken -= (rest.shift() as Uint8Array).length;
+    const [first, ...others] = rest;
+    if (!first) return;
+    if (bytesWritten === 0) throw new Error('the disk takes no bytes');
+    rest = [first.subarray(taken), ...others];
+  }
+}
+
 /** A pack is shorter than it was. */
 export class PackEnds extends Error {}
 

@@ -9,7 +9,7 @@ import type { Log } from '../../kernel/log.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
 import { Locations } from './locations.ts';
 import type { BlockStoreOptions } from './options.ts';
-import { createPack, listBlocks, listPacks, PackEnds, packPath, readExactly } from './pack-file.ts';
+import { createPack, listBlocks, listPacks, PackEnds, packPath, readExactly, writeAll } from './pack-file.ts';
 import { PackWriter, storageFailed } from './pack-writer.ts';
 import { recover, replay } from './recover.ts';
 import { MARK, MARK_BYTES, placeThinPack, settleThinPacks, writeThinPack } from './thin.ts';
@@ -134,7 +134,7 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
     try {
       if ((await file.stat()).size < place.offset + place.length) return false;
       const head = sectionHead(cid, bytes.length);
-      await file.writev([head, bytes], place.offset - head.length);
+      await writeAll(file, [head, bytes], place.offset - head.length);
       await file.datasync();
       return true;
     } finally {

@@ -5,7 +5,7 @@ import { diskFull, isDiskFull } from '../../kernel/disk-full.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Position } from '../../ports/blocks.ts';
 import type { Locations } from './locations.ts';
-import { createPack } from './pack-file.ts';
+import { createPack, writeAll } from './pack-file.ts';
 
 interface Append {
   cid: Cid;
@@ -125,8 +125,7 @@ export class PackWriter {
       end += head.length + length;
     }
     try {
-      const { bytesWritten } = await this.#file.writev(buffers, this.#end);
-      if (bytesWritten !== end - this.#end) throw new Error('the disk took only a part of the bytes');
+      await writeAll(this.#file, buffers, this.#end);
     } catch (error) {
       // A part of a section must not stay in the log, or what follows it could not be read.
       await this.#file.truncate(this.#end).catch((cause) => this.#break('cut back a pack', cause));

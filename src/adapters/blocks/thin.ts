@@ -2,7 +2,7 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { carHeader, sectionHead } from '../../ipld/car.ts';
 import { type Cid, cidOf, RAW } from '../../ipld/cid.ts';
 import type { Location, Locations } from './locations.ts';
-import { packPath, readExactly, syncDirectory, walkSections } from './pack-file.ts';
+import { packPath, readExactly, syncDirectory, walkSections, writeAll } from './pack-file.ts';
 
 /** Bytes that are gathered before they are written. */
 const WRITE_BYTES = 4 << 20;
@@ -117,8 +117,7 @@ class Appender {
   }
 
   async flush(): Promise<void> {
-    const { bytesWritten } = await this.#file.writev(this.#waiting, this.end - this.#bytes);
-    if (bytesWritten !== this.#bytes) throw new Error('the disk took only a part of the bytes');
+    await writeAll(this.#file, this.#waiting, this.end - this.#bytes);
     this.#waiting = [];
     this.#bytes = 0;
   }

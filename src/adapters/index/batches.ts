@@ -1,5 +1,6 @@
+import { NOTE_ORIGIN } from '../../dicom/rejection-note.ts';
 import { type Cid, cidFromBytes } from '../../ipld/cid.ts';
-import type { Batch, Custody, Index, Version } from '../../ports/index.ts';
+import type { Batch, Custody, Index, Rejection, Version } from '../../ports/index.ts';
 import type { Anchored, Hex, SignedTransaction } from '../../ports/ledger.ts';
 import type { Connection, Row } from './database.ts';
 import type { StateRow } from './state.ts';
@@ -121,6 +122,20 @@ export class BatchTable {
   }
 }
 
+function rejectionOf(reader: Connection, id: number): Rejection {
+  const row = reader.get(
+    `SELECT r.reason, v.received_at, v.received_from, i.uid FROM rejections r JOIN versions v ON v.id = r.id
+      JOIN instances i ON i.id = v.instance WHERE r.id = ?`,
+    id,
+  );
+  return {
+    at: String(row?.received_at),
+    by: String(row?.received_from).slice(NOTE_ORIGIN.length),
+    reason: String(row?.reason) as Rejection['reason'],
+    note: String(row?.uid),
+  };
+}
+
 const UNFINISHED = {
   anchor: 'block_number IS NULL',
   final: 'block_number IS NOT NULL AND final_at IS NULL',
@@ -187,6 +202,7 @@ export function batchReads(reader: Connection): BatchReads {
           custody.batch = batch;
           custody.leafIndex = row.leaf as number;
         }
+        if (row.rejected !== null) custody.rejection = rejectionOf(reader, Number(row.rejected));
         return custody;
       });
     },

@@ -1,6 +1,7 @@
 import { chmodSync, closeSync, openSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
+import { diskFull, isDiskFull } from '../../kernel/disk-full.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import { type IndexOptions, indexDefaults } from './options.ts';
 import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION } from './schema.ts';
@@ -10,7 +11,7 @@ export type Row = Record<string, SQLOutputValue>;
 /** Statements kept per connection; queries are composed, so there is no end to their texts. */
 const MAX_STATEMENTS = 256;
 
-/** One connection with its prepared statements. Every failure is a DagpacsError `storage-failed`. */
+/** One connection with its prepared statements. Every failure is a DagpacsError: `pushback` for a full disk, else `storage-failed`. */
 export class Connection {
   readonly #database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
@@ -75,6 +76,7 @@ function guard<T>(work: () => T): T {
     return work();
   } catch (error) {
     if (error instanceof DagpacsError) throw error;
+    if (isDiskFull(error)) throw diskFull(error);
     const advice = isDamage(error) ? ': index.sqlite is damaged; move it away, and a start builds it anew' : '';
     throw new DagpacsError('storage-failed', `The index database failed${advice}`, {}, { cause: error });
   }

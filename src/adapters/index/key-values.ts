@@ -12,7 +12,7 @@ type Entity = 's' | 'e' | 'i';
 
 /** Where the entities of a level are, and which version's header tells their values. */
 const SOURCES: Record<Entity, string> = {
-  s: 'SELECT id, revision AS version FROM studies WHERE id > ? ORDER BY id LIMIT ?',
+  s: 'SELECT id, latest AS version FROM studies WHERE id > ? ORDER BY id LIMIT ?',
   e: 'SELECT id, latest AS version FROM series WHERE id > ? AND instances > 0 ORDER BY id LIMIT ?',
   i: 'SELECT id, version FROM instances WHERE id > ? ORDER BY id LIMIT ?',
 };

@@ -16,8 +16,8 @@ const NEWEST_FIRST = 's.study_date DESC, s.study_time DESC, s.id DESC';
 
 /** Per level: the tables, the entity, the version that stands for it, and the order. */
 const SHAPES = {
-  patient: { from: 'studies s', id: 's.id', version: 's.revision', order: NEWEST_FIRST },
-  study: { from: 'studies s', id: 's.id', version: 's.revision', order: NEWEST_FIRST },
+  patient: { from: 'studies s', id: 's.id', version: 's.latest', order: NEWEST_FIRST },
+  study: { from: 'studies s', id: 's.id', version: 's.latest', order: NEWEST_FIRST },
   series: {
     from: 'studies s JOIN series e ON e.study = s.id',
     id: 'e.id',
@@ -145,7 +145,8 @@ function fromAbove(conditions: Conditions, query: Query, matches: Match[]): bool
 }
 
 function whereOf(conditions: Conditions, query: Query, matches: Match[]): Condition {
-  const own: Condition[] = [];
+  // A study whose instances are all rejected is not there.
+  const own: Condition[] = [{ sql: 's.instances > 0', values: [] }];
   const below: { match: Match; level: QueryLevel }[] = [];
   if (query.studyInstanceUID !== undefined) own.push({ sql: 's.uid = ?', values: [query.studyInstanceUID] });
   if (query.seriesInstanceUID !== undefined) {
@@ -168,7 +169,7 @@ function whereOf(conditions: Conditions, query: Query, matches: Match[]): Condit
 /** A patient has no table: the newest of its studies stands for it. Studies without a Patient ID are not put together. */
 const NEWEST_OF_PATIENT: Condition = {
   sql: `(s.patient_id = '' OR NOT EXISTS (SELECT 1 FROM studies n WHERE n.patient_id = s.patient_id AND n.issuer = s.issuer
-    AND (n.study_date, n.study_time, n.id) > (s.study_date, s.study_time, s.id)))`,
+    AND n.instances > 0 AND (n.study_date, n.study_time, n.id) > (s.study_date, s.study_time, s.id)))`,
   values: [],
 };
 
@@ -192,7 +193,7 @@ function relational(
       : 'JOIN series e ON e.study = s.id AND e.instances > 0';
     const from = `studies s ${series} ${deep ? `JOIN ${instances}` : ''}`;
     // With its own `s`: another study of the patient than the newest may be the one that is asked for.
-    const sql = `(s.patient_id, s.issuer) IN (SELECT s.patient_id, s.issuer FROM ${from} WHERE ${inner.sql})`;
+    const sql = `(s.patient_id, s.issuer) IN (SELECT s.patient_id, s.issuer FROM ${from} WHERE s.instances > 0 AND ${inner.sql})`;
     return { sql, values: inner.values };
   }
   return {

@@ -7,12 +7,12 @@ import type { Connection, Row } from './database.ts';
 import { CHARACTER_SET, GLUE, member, merge, ONLINE, withoutBulk } from './members.ts';
 
 const SELECT: Record<QueryLevel, string> = {
-  patient: `SELECT s.id AS study, s.revision AS version, t.text,
+  patient: `SELECT s.id AS study, s.latest AS version, t.text,
     CASE s.patient_id WHEN '' THEN json_array(1, s.series, s.instances) ELSE
       (SELECT json_array(count(*), sum(p.series), sum(p.instances)) FROM studies p
-        WHERE p.patient_id = s.patient_id AND p.issuer = s.issuer) END AS counts
+        WHERE p.patient_id = s.patient_id AND p.issuer = s.issuer AND p.instances > 0) END AS counts
     FROM json_each(?) j CROSS JOIN studies s ON s.id = j.value CROSS JOIN study_texts t ON t.id = s.id ORDER BY j.key`,
-  study: `SELECT s.id AS study, s.revision AS version, s.series, s.instances, t.text FROM json_each(?) j
+  study: `SELECT s.id AS study, s.latest AS version, s.series, s.instances, t.text FROM json_each(?) j
     CROSS JOIN studies s ON s.id = j.value CROSS JOIN study_texts t ON t.id = s.id ORDER BY j.key`,
   series: `SELECT e.study, e.latest AS version, e.instances, t.head, t.tail FROM json_each(?) j
     CROSS JOIN series e ON e.id = j.value CROSS JOIN series_texts t ON t.id = e.id ORDER BY j.key`,

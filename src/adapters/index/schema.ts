@@ -2,12 +2,15 @@
 export const APPLICATION_ID = 0x44506978;
 
 /** `PRAGMA user_version`: any change of the tables below or of what is written to them counts it up. */
-export const SCHEMA_VERSION = 4;
+export const SCHEMA_VERSION = 5;
 
 /** Series and instance numbers that are absent sort last. */
 export const NO_NUMBER = 0xffffffff;
 
 /**
+ * An instance that is rejected (deleted) has its series as a negative number: so nothing that goes from series to instances finds it.
+ * A study or series without instances is not found either, and is there for old versions. `latest` is the version that stands for it.
+ *
  * Rows that scans touch are narrow; texts and headers lie in tables of their own. A series whose last instance moved away
  * stays, with `instances` 0, because old versions name it.
  */
@@ -16,6 +19,7 @@ CREATE TABLE studies (
   id INTEGER PRIMARY KEY,
   uid TEXT NOT NULL UNIQUE,
   revision INTEGER NOT NULL,
+  latest INTEGER NOT NULL,
   series INTEGER NOT NULL,
   instances INTEGER NOT NULL,
   study_date TEXT NOT NULL,
@@ -30,7 +34,7 @@ CREATE TABLE studies (
   study_id TEXT NOT NULL,
   description TEXT NOT NULL
 );
-CREATE INDEX studies_newest ON studies (study_date, study_time, id, modalities);
+CREATE INDEX studies_newest ON studies (study_date, study_time, id, modalities) WHERE instances > 0;
 CREATE INDEX studies_patient ON studies (patient_id);
 CREATE INDEX studies_accession ON studies (accession);
 CREATE TABLE study_texts (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
@@ -87,6 +91,7 @@ CREATE TABLE versions (
   series INTEGER NOT NULL,
   version INTEGER NOT NULL,
   previous INTEGER,
+  rejected INTEGER,
   class TEXT NOT NULL,
   syntax TEXT NOT NULL,
   sha256 BLOB NOT NULL,
@@ -102,6 +107,8 @@ CREATE TABLE versions (
 );
 CREATE INDEX versions_batch ON versions (batch, leaf);
 CREATE TABLE details (id INTEGER PRIMARY KEY, header BLOB NOT NULL, layout BLOB NOT NULL);
+
+CREATE TABLE rejections (id INTEGER PRIMARY KEY, reason TEXT NOT NULL);
 
 CREATE TABLE batches (
   id INTEGER PRIMARY KEY,

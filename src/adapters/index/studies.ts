@@ -26,6 +26,8 @@ export interface StudyEntry {
   id: number;
   uid: string;
   revision: number;
+  /** Row of the version that stands for the study. */
+  latest: number;
   series: number;
   instances: number;
   modalities: string[];
@@ -65,7 +67,7 @@ export class StudyTable {
     const held = this.#entries.get(uid);
     if (held) return held;
     const row = this.#writer.get(
-      `SELECT s.id, revision, series, instances, modalities, classes, text FROM studies s
+      `SELECT s.id, revision, latest, series, instances, modalities, classes, text FROM studies s
         JOIN study_texts t ON t.id = s.id WHERE uid = ?`,
       uid,
     );
@@ -74,6 +76,7 @@ export class StudyTable {
       id: Number(row.id),
       uid,
       revision: Number(row.revision),
+      latest: Number(row.latest),
       series: Number(row.series),
       instances: Number(row.instances),
       modalities: JSON.parse(String(row.modalities)),
@@ -85,11 +88,11 @@ export class StudyTable {
 
   create(uid: string): StudyEntry {
     const id = this.#writer.insert(
-      `INSERT INTO studies (uid, revision, series, instances, study_date, study_time, modalities, classes, patient_id, issuer,
-        birth_date, sex, accession, study_id, description) VALUES (?, 0, 0, 0, '', '', '[]', '[]', '', '', '', '', '', '', '')`,
+      `INSERT INTO studies (uid, revision, latest, series, instances, study_date, study_time, modalities, classes, patient_id, issuer,
+        birth_date, sex, accession, study_id, description) VALUES (?, 0, 0, 0, 0, '', '', '[]', '[]', '', '', '', '', '', '', '')`,
       uid,
     );
-    const entry = { id, uid, revision: 0, series: 0, instances: 0, modalities: [], classes: [], text: '' };
+    const entry = { id, uid, revision: 0, latest: 0, series: 0, instances: 0, modalities: [], classes: [], text: '' };
     return this.#keep({ ...entry, elements: undefined });
   }
 
@@ -152,8 +155,9 @@ export class StudyTable {
         this.#writer.run('INSERT OR REPLACE INTO study_texts (id, text) VALUES (?, ?)', entry.id, entry.text ?? '');
       }
       this.#writer.run(
-        'UPDATE studies SET revision = ?, series = ?, instances = ? WHERE id = ?',
+        'UPDATE studies SET revision = ?, latest = ?, series = ?, instances = ? WHERE id = ?',
         entry.revision,
+        entry.latest,
         entry.series,
         entry.instances,
         entry.id,

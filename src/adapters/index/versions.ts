@@ -8,7 +8,7 @@ const COLUMNS = `s.uid AS study_uid, e.uid AS series_uid, i.uid AS instance_uid,
   v.dataset_offset, v.received_at, v.received_from, v.node, v.object, v.wrapped_key`;
 
 /** Every version with the series it names itself (an old one may name another than the current one). */
-export const VERSIONS = `SELECT ${COLUMNS}, v.id, v.previous, v.batch, v.leaf FROM versions v
+export const VERSIONS = `SELECT ${COLUMNS}, v.id, v.previous, v.batch, v.leaf, v.rejected FROM versions v
   JOIN instances i ON i.id = v.instance JOIN series e ON e.id = v.series JOIN studies s ON s.id = e.study`;
 
 /** Current versions of a study or series, in their order. */
@@ -33,7 +33,7 @@ export function versionReads(reader: Connection): VersionReads {
     version(sopInstanceUID: string, n?: number): Version | undefined {
       const row =
         n === undefined
-          ? reader.get(`${VERSIONS} WHERE i.uid = ? AND v.id = i.version`, sopInstanceUID)
+          ? reader.get(`${VERSIONS} WHERE i.uid = ? AND v.id = i.version AND i.series > 0`, sopInstanceUID)
           : historyRows(reader, sopInstanceUID).find((candidate) => candidate.version === n);
       return row && toVersion(row);
     },
@@ -67,7 +67,7 @@ export function versionReads(reader: Connection): VersionReads {
     revision(studyInstanceUID: string, seriesInstanceUID?: string): number {
       const row =
         seriesInstanceUID === undefined
-          ? reader.get('SELECT revision FROM studies WHERE uid = ?', studyInstanceUID)
+          ? reader.get('SELECT revision FROM studies WHERE uid = ? AND instances > 0', studyInstanceUID)
           : reader.get(
               `SELECT e.revision FROM series e JOIN studies s ON s.id = e.study
                 WHERE e.uid = ? AND s.uid = ? AND e.instances > 0`,

@@ -43,6 +43,7 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   'sop-mismatch': MISMATCH,
   'instance-in-other-study': DUPLICATE_SOP_INSTANCE,
   'instance-conflict': DUPLICATE_SOP_INSTANCE,
+  'instance-rejected': DUPLICATE_SOP_INSTANCE,
   'transaction-in-use': PROCESSING_FAILURE,
   'too-large': RESOURCE_LIMITATION,
   pushback: OUT_OF_RESOURCES,

@@ -11,6 +11,7 @@ const STATUS: Record<ErrorCode, number> = {
   'sop-mismatch': 409,
   'instance-in-other-study': 409,
   'instance-conflict': 409,
+  'instance-rejected': 409,
   'transaction-in-use': 409,
   'too-large': 413,
   'sender-aborted': 400,

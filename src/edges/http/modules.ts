@@ -1,6 +1,7 @@
 import type { CommitmentRequests } from '../../flows/commitment/requests.ts';
 import type { Ingest } from '../../flows/ingest/received.ts';
 import type { Scrub } from '../../flows/objects/scrub-report.ts';
+import type { Reject } from '../../flows/reject/reject.ts';
 import type { CustodyView } from '../../flows/serve/custody.ts';
 import type { MakeFileSet } from '../../flows/serve/file-set.ts';
 import type { Gateway } from '../../flows/serve/gateway.ts';
@@ -31,6 +32,7 @@ export interface HttpModules {
   render: Render;
   fileSet: MakeFileSet;
   index: Pick<Index, 'query'>;
+  reject: Reject;
   custody: CustodyView;
   commitments: CommitmentRequests;
   gateway: Gateway;

@@ -5,6 +5,7 @@ import * as archive from './schemas/archive.ts';
 import { CAPABILITIES_TYPES, DICOM_WEB } from './schemas/capabilities.ts';
 import * as commitment from './schemas/commitment.ts';
 import * as custody from './schemas/custody.ts';
+import * as remove from './schemas/delete.ts';
 import * as dicomWeb from './schemas/dicom-web.ts';
 import * as docs from './schemas/docs.ts';
 import * as gateway from './schemas/gateway.ts';
@@ -20,6 +21,7 @@ export const operations: readonly Operation[] = [
   dicomWeb,
   render,
   wadoUri,
+  remove,
   commitment,
   transfer,
   custody,
@@ -29,6 +31,11 @@ export const operations: readonly Operation[] = [
   service,
   docs,
 ].flatMap((module) => Object.values(module).filter(isOperation));
+
+/** Those that a bridge with these options has. */
+export function operationsOf({ allowDelete }: { allowDelete: boolean }): Operation[] {
+  return operations.filter(({ method }) => allowDelete || method !== 'DELETE');
+}
 
 function isOperation(value: unknown): value is Operation {
   return typeof value === 'object' && value !== null && 'answers' in value && 'path' in value;

@@ -18,6 +18,8 @@ export interface HttpOptions {
   storeWindow: number;
   /** Bytes that the body of one STOW request may have, without its content coding. */
   storeMaxBytes: number;
+  /** Studies, series and instances can be deleted. */
+  allowDelete: boolean;
   /** Connections at one time; more are closed at once. */
   maxConnections: number;
   /** Milliseconds in which a request's header must be complete. */
@@ -36,6 +38,7 @@ export const httpDefaults: HttpOptions = {
   corsOrigins: [],
   gateway: 'loopback',
   maxResults: 10_000,
+  allowDelete: true,
   storeWindow: 16,
   storeMaxBytes: 64 * 1024 ** 3,
   maxConnections: 1024,

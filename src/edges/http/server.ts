@@ -3,7 +3,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { isDagpacsError } from '../../kernel/errors.ts';
 import { PROBLEM_TYPE, type Problem, plainProblem, problemOf } from './errors.ts';
 import type { HttpModules, RouteContext } from './modules.ts';
-import { operations } from './openapi.ts';
+import { operationsOf } from './openapi.ts';
 import type { HttpOptions } from './options.ts';
 import { createBaseUrl } from './plugins/base-url.ts';
 import { addBrowserAccess } from './plugins/browser-access.ts';
@@ -12,6 +12,7 @@ import { addArchiveRoutes } from './routes/archive.ts';
 import { addCapabilityRoutes } from './routes/capabilities.ts';
 import { addCommitmentRoutes } from './routes/commitment.ts';
 import { addCustodyRoutes } from './routes/custody.ts';
+import { addDeleteRoutes } from './routes/delete.ts';
 import { addDocsRoutes } from './routes/docs.ts';
 import { addGatewayRoutes } from './routes/gateway.ts';
 import { addMetadataRoutes } from './routes/metadata.ts';
@@ -23,6 +24,7 @@ import { addServiceRoutes } from './routes/service.ts';
 import { addStoreRoutes } from './routes/store.ts';
 import { addTransferRoutes } from './routes/transfer.ts';
 import { addWadoUriRoute } from './routes/wado-uri.ts';
+import type { Operation } from './schemas/operation.ts';
 
 /** Bytes of a request's header, URL included. */
 const MAX_HEADER = 32 * 1024;
@@ -81,7 +83,7 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   app.server.maxConnections = options.maxConnections;
   const context: RouteContext = { ...modules, options, base: createBaseUrl(options) };
 
-  const methods = [...new Set(['GET', 'HEAD', 'OPTIONS', ...operations.map(({ method }) => method)])];
+  const methods = [...new Set(['GET', 'HEAD', 'OPTIONS', ...operationsOf(options).map(({ method }) => method)])];
   addBrowserAccess(app, { origins: options.corsOrigins, methods, base: context.base });
   app.addHook('onRequest', (_, reply, done) => {
     reply.header('cache-control', 'private, no-cache');
@@ -125,6 +127,7 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   addSearchRoutes(app, context);
   addRetrieveRoutes(app, context);
   addMetadataRoutes(app, context);
+  addDeleteRoutes(app, context);
   addRenderRoutes(app, context);
   addWadoUriRoute(app, context);
   addCommitmentRoutes(app, context);
@@ -133,13 +136,13 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   addGatewayRoutes(app, context);
   addTransferRoutes(app, context);
   await app.register((scope) => addStoreRoutes(scope, context));
-  refuseOtherMethods(app);
+  refuseOtherMethods(app, operationsOf(options));
   await app.ready();
   return app;
 }
 
 /** 405 for the methods that a path does not have (RFC 9110 §15.5.6). */
-function refuseOtherMethods(app: FastifyInstance): void {
+function refuseOtherMethods(app: FastifyInstance, operations: readonly Operation[]): void {
   const taken = new Map<string, Set<string>>();
   for (const { path, method } of operations) {
     const methods = taken.get(routePath(path)) ?? new Set(['OPTIONS']);

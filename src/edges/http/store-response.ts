@@ -25,6 +25,7 @@ const REASONS: Partial<Record<ErrorCode, number>> = {
   'sop-mismatch': MISMATCH,
   'instance-in-other-study': DUPLICATE,
   'instance-conflict': DUPLICATE,
+  'instance-rejected': DUPLICATE,
   'too-large': OUT_OF_RESOURCES,
   pushback: OUT_OF_RESOURCES,
 };

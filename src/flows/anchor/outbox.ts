@@ -60,6 +60,8 @@ export function startOutbox(options: OutboxOptions, modules: OutboxModules): Out
   const sender = new Sender({ stuckAfterMs }, { index, ledger, log });
   let problem: string | undefined;
   let storedAt = Number.NEGATIVE_INFINITY;
+  /** Why versions stay in no batch. */
+  let unclosed: string | undefined;
   const failed = (event: string) => (error: unknown, retryInMs: number) => {
     const fields = isDagpacsError(error) ? { code: error.code, reason: error.message } : { reason: String(error) };
     log.warn(event, { ...fields, retryInMs });
@@ -93,13 +95,26 @@ export function startOutbox(options: OutboxOptions, modules: OutboxModules): Out
     { ...modules, pace: () => (performance.now() - storedAt < BUSY_MS ? sleep(PACE_MS) : undefined) },
   );
 
+  function tellUnclosed(keyless: number): void {
+    const before = unclosed;
+    unclosed =
+      keyless === 0 ? undefined : `${keyless} versions cannot be anchored: the key of their study is not there`;
+    if (unclosed !== undefined && unclosed !== before) log.error('versions-without-key', { versions: keyless });
+  }
+
   const closing = startLoop({
     async round() {
       const { oldest } = index.pending(1);
-      if (oldest === undefined) return false;
+      if (oldest === undefined) {
+        tellUnclosed(0);
+        return false;
+      }
       const age = Date.now() - Date.parse(oldest);
-      if (index.pendingCount() < maxBatch && age < maxAgeMs) return false;
-      await closeBatch(maxBatch, modules);
+      // One that was received in the future was so by a clock that has been put right.
+      if (index.pendingCount() < maxBatch && age >= 0 && age < maxAgeMs) return false;
+      const { taken, keyless } = await closeBatch(maxBatch, modules);
+      tellUnclosed(keyless);
+      if (taken === 0) return false;
       sending.wake();
       replicating.wake();
       return index.pendingCount() >= maxBatch;
@@ -117,7 +132,7 @@ export function startOutbox(options: OutboxOptions, modules: OutboxModules): Out
       waiting = 0;
       closing.wake();
     },
-    problem: () => problem,
+    problem: () => problem ?? unclosed,
     replicationProblem: () => replicating.problem(),
     async stop() {
       await closing.stop();

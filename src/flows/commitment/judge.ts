@@ -18,7 +18,7 @@ export function judge(
   index: Pick<Index, 'versions'>,
 ): Verdict {
   const current = index.versions(sopInstanceUID).at(-1);
-  if (!current) return 'no-such-instance';
+  if (!current || current.rejection) return 'no-such-instance';
   if (current.version.sopClassUID !== sopClassUID) return 'class-conflict';
   const { batch } = current;
   const replicated = batch?.replicatedAt !== undefined;

@@ -2,10 +2,11 @@ import { zstdCompressSync } from 'node:zlib';
 import { wrapKey } from '../../crypto/key-wrap.ts';
 import { stringifyHeader } from '../../dicom/json.ts';
 import type { Scan } from '../../dicom/model.ts';
+import { RETENTION_EXPIRED } from '../../dicom/rejection-note.ts';
 import { Scanner } from '../../dicom/scan.ts';
 import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
-import type { Index } from '../../ports/index.ts';
+import type { Custody, Index } from '../../ports/index.ts';
 import type { Vault } from '../../ports/vault.ts';
 import { secretsOf } from '../objects/secrets.ts';
 import type { CommitQueue } from './commit-queue.ts';
@@ -90,20 +91,32 @@ export function createIngest(options: IngestOptions, modules: IngestModules): In
     const held = index.versions(scan.sopInstanceUID);
     if (held.length === 0) return store(arrived, 'stored');
     if (held.some(({ version }) => version.studyInstanceUID !== scan.studyInstanceUID)) throw inOtherStudy();
+    const hidden = held.at(-1)?.rejection !== undefined;
+    const again = ({ rejection }: Custody): Promise<Accepted> | Accepted => {
+      if (!rejection) return accepted(scan, 'duplicate');
+      if (hidden && rejection.reason === RETENTION_EXPIRED) return store(arrived, 'new-version');
+      throw wasRejected();
+    };
     const same = held.filter(({ version }) => sha256.equals(version.sha256));
-    for (const { version } of same)
+    const [rejected] = same;
+    const valid = same.filter(({ rejection }) => !rejection);
+    if (rejected && valid.length === 0) return again(rejected);
+    for (const { version } of valid)
       if (await isStillWhole(version, { blocks, vault })) return accepted(scan, 'duplicate');
     // It is held by name only: what was lost or damaged is stored again, whatever the policy for other bytes.
-    if (same.length > 0) return store(arrived, 'new-version');
-    if (options.conflictPolicy === 'first-wins') return accepted(scan, 'duplicate');
+    if (valid.length > 0) return store(arrived, 'new-version');
+    if (options.conflictPolicy === 'first-wins') {
+      return hidden ? again(held[0] as Custody) : accepted(scan, 'duplicate');
+    }
 
     const placed = arrived.placement.place();
     await placed.written;
     const fresh = { object: placed.root, key: arrived.placement.key, ...scan };
-    for (const { version } of held) {
-      if (await sameDataset(version, fresh, { blocks, vault })) return accepted(scan, 'duplicate');
+    const validFirst = held.toSorted((a, b) => Number(a.rejection !== undefined) - Number(b.rejection !== undefined));
+    for (const custody of validFirst) {
+      if (await sameDataset(custody.version, fresh, { blocks, vault })) return again(custody);
     }
-    if (options.conflictPolicy === 'conflict') throw conflict();
+    if (options.conflictPolicy === 'conflict' && !hidden) throw conflict();
     return store(arrived, 'new-version');
   }
 
@@ -165,6 +178,12 @@ function inOtherStudy(): DagpacsError {
   const rule = 'a SOP Instance UID belongs to one study';
   const subject = { attribute: 'SOPInstanceUID', tag: '00080018', rule };
   return new DagpacsError('instance-in-other-study', 'the SOP Instance UID is already held in another study', subject);
+}
+
+function wasRejected(): DagpacsError {
+  const rule = 'an instance that was rejected is not taken again, unless its retention had expired';
+  const subject = { attribute: 'SOPInstanceUID', tag: '00080018', rule };
+  return new DagpacsError('instance-rejected', 'the instance was rejected before', subject);
 }
 
 function conflict(): DagpacsError {

@@ -90,7 +90,10 @@ export function createCustodyView(
   };
 }
 
-function describeVersion({ version, storedAt, batch, leafIndex }: Custody, chain?: ChainIdentity): VersionCustody {
+function describeVersion(
+  { version, storedAt, batch, leafIndex, rejection }: Custody,
+  chain?: ChainIdentity,
+): VersionCustody {
   const stages: Stages = {
     stored: storedAt,
     replicated: batch?.replicatedAt ?? null,
@@ -108,6 +111,7 @@ function describeVersion({ version, storedAt, batch, leafIndex }: Custody, chain
     confirmations: batch?.confirmations ?? [],
     stage: furthest(stages),
     stages,
+    ...(rejection && { rejection }),
   };
   if (chain && batch?.anchored && leafIndex !== undefined) {
     const { transactionHash, blockNumber, blockTime } = batch.anchored;

@@ -1,4 +1,4 @@
-import type { Confirmation } from '../../ports/index.ts';
+import type { Confirmation, Rejection } from '../../ports/index.ts';
 import type { LedgerStatus } from '../../ports/ledger.ts';
 import type { SwarmStatus } from '../../ports/swarm.ts';
 import type { Receipt, StudyReceipt } from '../../proof/receipt.ts';
@@ -71,6 +71,8 @@ export interface VersionCustody {
   /** The nodes that hold it pinned. */
   confirmations: Confirmation[];
   anchor?: VersionAnchor;
+  /** Who had it hidden from query and retrieval, when and why: deleted. */
+  rejection?: Rejection;
 }
 
 /** `GET /custody/instances/{SOPInstanceUID}`. */

@@ -102,7 +102,8 @@ export function createReceipts(modules: ReceiptModules): Pick<CustodyView, 'rece
     },
 
     async studyReceipt(studyInstanceUID, sequence = Number.MAX_SAFE_INTEGER) {
-      if (index.revision(studyInstanceUID) === 0) throw new DagpacsError('not-found', 'no such study is held');
+      if (index.revision(studyInstanceUID) === 0 && index.batchedInStudy(studyInstanceUID) === 0)
+        throw new DagpacsError('not-found', 'no such study is held');
       const { reference, saltKey } = await secretsOfStudy(studyInstanceUID);
       const name = toHex(reference);
       const receipt: StudyReceipt = {

@@ -1,13 +1,18 @@
+import { createHash } from 'node:crypto';
+import { unwrapKey } from '../../crypto/key-wrap.ts';
 import { type Cid, cidFromDigest, DAG_CBOR, DAG_PB, matchesCid } from '../../ipld/cid.ts';
 import { readLinks } from '../../ipld/leaves.ts';
-import { decodeInstanceNode } from '../../ipld/nodes.ts';
+import { decodeInstanceNode, type InstanceNode } from '../../ipld/nodes.ts';
 import { decodeStudy, type StudyNode } from '../../ipld/study-node.ts';
-import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
+import { DagpacsError, type ErrorCode, isDagpacsError } from '../../kernel/errors.ts';
 import type { Archive } from '../../ports/archive.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
 import type { Addition, Index } from '../../ports/index.ts';
 import type { Vault } from '../../ports/vault.ts';
 import { toHex } from '../objects/batch.ts';
+import { type InstanceEntry, openInstanceEntry } from '../objects/entry.ts';
+import { openObject } from '../objects/sealed-object.ts';
+import { secretsOf } from '../objects/secrets.ts';
 import { additionOf, KeysByReference } from './catch-up.ts';
 
 export interface CarImportModules {
@@ -43,6 +48,8 @@ export interface CarImport {
   faults: CarFault[];
 }
 
+/** What is wrong with one version, and no reason to end. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set(['not-found', 'block-missing', 'block-damaged']);
 /** Faults that are told one by one. */
 const MAX_FAULTS = 1000;
 /** Versions between two reports. */
@@ -88,6 +95,17 @@ function noStudy(reason: string, cause?: unknown): DagpacsError {
   return new DagpacsError('invalid-parameter', `the CAR file cannot be used: ${reason}`, subject, { cause });
 }
 
+/** SHA-256 of an instance's bytes. @throws DagpacsError `block-damaged` where they cannot be opened */
+async function digestOf(
+  key: Uint8Array,
+  { object, size }: Pick<Addition, 'object' | 'size'>,
+  blocks: BlockStore,
+): Promise<Buffer> {
+  const digest = createHash('sha256');
+  for await (const chunk of (await openObject(key, object, size, blocks)).range()) digest.update(chunk);
+  return digest.digest();
+}
+
 class Importer {
   readonly #modules: CarImportModules;
   readonly #done: CarImport;
@@ -115,19 +133,33 @@ class Importer {
     const bytes = await this.#find(cid);
     if (!bytes) return;
     const node = decodeInstanceNode(bytes);
-    if (known === undefined && !(await this.#hasKey(cid, node.study))) return;
-    let whole = await this.#object(node.object);
-    if ('entryKey' in node) whole = (await this.#object(node.entry)) && whole;
     if (known !== undefined) {
+      await this.#blocksOf(node);
       await this.#put(cid, bytes);
       return;
     }
-    if (!whole) return;
-    const addition = await additionOf({ cid, bytes }, this.#keys, blocks);
-    if (!this.#isWelcome(cid, addition)) return;
-    await this.#modules.addVersion({ cid, bytes }, addition);
-    this.#done.stored += 1;
-    this.#done.added += 1;
+    try {
+      const study = secretsOf(await this.#keys.find(node.study));
+      if ('entryKey' in node && !(await this.#object(node.entry))) return;
+      if (!this.#isWelcome(cid, await openInstanceEntry(study, node, blocks))) return;
+      if (!(await this.#object(node.object))) return;
+      const addition = await additionOf({ cid, bytes }, this.#keys, blocks);
+      // Anyone can write a node: only the bytes themselves say that it is one of ours, whole.
+      const digest = await digestOf(unwrapKey(study.wrappingKey, node.key), addition, blocks);
+      if (!digest.equals(addition.sha256))
+        throw new DagpacsError('block-damaged', 'its bytes are not those of its entry');
+      await this.#modules.addVersion({ cid, bytes }, addition);
+      this.#done.stored += 1;
+      this.#done.added += 1;
+    } catch (error) {
+      if (!isDagpacsError(error) || !REFUSALS.has(error.code)) throw error;
+      this.#fault(cid, error.message);
+    }
+  }
+
+  async #blocksOf(node: InstanceNode): Promise<void> {
+    if ('entryKey' in node) await this.#object(node.entry);
+    await this.#object(node.object);
   }
 
   /** A record is put right where its batch is known; batches of a lost index are a rebuild's business. */
@@ -144,22 +176,14 @@ class Importer {
     else this.#fault(raw, bytes ? 'the record is damaged in the CAR' : 'the record is not in the CAR');
   }
 
-  async #hasKey(cid: Cid, reference: Uint8Array): Promise<boolean> {
-    try {
-      await this.#keys.find(reference);
-      return true;
-    } catch (error) {
-      if (!isDagpacsError(error, 'not-found')) throw error;
-      this.#fault(cid, "the study's key is not in the vault");
-      return false;
-    }
-  }
-
-  #isWelcome(cid: Cid, { sopInstanceUID, studyInstanceUID, receivedAt }: Omit<Addition, 'next'>): boolean {
-    const held = this.#modules.index.version(sopInstanceUID);
-    if (!held) return true;
-    if (held.studyInstanceUID !== studyInstanceUID) this.#fault(cid, 'its instance is held in another study');
-    else if (held.receivedAt > receivedAt) this.#fault(cid, 'a newer version of its instance is held');
+  /** Whether it may become the current version; the same bytes that came here by another way are held already. */
+  #isWelcome(cid: Cid, { sopInstanceUID, studyInstanceUID, receivedAt, sha256 }: InstanceEntry): boolean {
+    const versions = this.#modules.index.versions(sopInstanceUID).map(({ version }) => version);
+    const newest = versions.at(-1);
+    if (!newest) return true;
+    if (versions.some((version) => Buffer.from(sha256).equals(version.sha256))) return false;
+    if (newest.studyInstanceUID !== studyInstanceUID) this.#fault(cid, 'its instance is held in another study');
+    else if (newest.receivedAt > receivedAt) this.#fault(cid, 'a newer version of its instance is held');
     else return true;
     return false;
   }

@@ -17,6 +17,8 @@ export interface ScrubOptions {
   pauseMs: number;
   /** Nodes that must hold a batch for it to be replicated. */
   copies: number;
+  /** Milliseconds between two looks at whether a pass is due; none begins sooner after a start. */
+  lookEveryMs?: number;
 }
 
 export interface ScrubModules {
@@ -47,8 +49,7 @@ interface Pass {
 const NAME = 'scrub';
 const SAVE_EVERY_MS = 5000;
 const REPORT_EVERY_MS = 500;
-/** Between two looks at whether a pass is due; none begins sooner after a start. */
-const IDLE_MS = 60_000;
+const LOOK_EVERY_MS = 60_000;
 const GROUP = 64;
 
 /** A pass was broken off: by the end, or by one that is to begin anew. */
@@ -59,7 +60,8 @@ class BrokenOff extends Error {}
  * they are there, on the nodes that confirmed them; records and pins; and at last what nothing refers to. What is missing or
  * damaged is put right from the other side, and reported where neither has it.
  */
-export function startScrub({ rate, pauseMs, copies }: ScrubOptions, modules: ScrubModules): Scrubber {
+export function startScrub(options: ScrubOptions, modules: ScrubModules): Scrubber {
+  const { rate, pauseMs, copies, lookEveryMs = LOOK_EVERY_MS } = options;
   const { blocks, index, swarm, log } = modules;
   const pace = new Pace(rate);
   const kept = JSON.parse(index.getValue(NAME) ?? '{}') as { pass?: Pass; last?: ScrubReport };
@@ -88,7 +90,7 @@ export function startScrub({ rate, pauseMs, copies }: ScrubOptions, modules: Scr
   const isDue = () =>
     asked !== undefined ||
     (rate > 0 &&
-      Date.now() - began >= IDLE_MS &&
+      Date.now() - began >= lookEveryMs &&
       (pass !== undefined || Date.now() - Date.parse(last?.finishedAt ?? '1970-01-01') >= pauseMs));
 
   async function round(): Promise<boolean> {
@@ -173,7 +175,7 @@ export function startScrub({ rate, pauseMs, copies }: ScrubOptions, modules: Scr
 
   const loop = startLoop({
     round,
-    idleMs: IDLE_MS,
+    idleMs: lookEveryMs,
     onFailure(error, retryInMs) {
       failure = error;
       log.error('scrub-failed', { reason: isDagpacsError(error) ? error.message : String(error), retryInMs });

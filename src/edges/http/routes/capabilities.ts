@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { RouteContext } from '../modules.ts';
 import { acceptedBy, negotiate } from '../negotiate.ts';
-import { openApiDocument, operations } from '../openapi.ts';
+import { openApiDocument, operationsOf } from '../openapi.ts';
 import { CAPABILITIES_TYPES, DICOM_WEB } from '../schemas/capabilities.ts';
 import { wadlOf } from '../wadl.ts';
 import { routePath } from './route.ts';
@@ -10,7 +10,8 @@ import { routePath } from './route.ts';
  * Retrieve Capabilities (PS3.18 §8.9): OPTIONS tells what a resource can do, the whole API at `/`, all of DICOMweb at its
  * base; from the operations that the routes and the OpenAPI document are made of.
  */
-export function addCapabilityRoutes(app: FastifyInstance, { base }: RouteContext): void {
+export function addCapabilityRoutes(app: FastifyInstance, { base, options }: RouteContext): void {
+  const operations = operationsOf(options);
   const paths = new Set(['/', DICOM_WEB, ...operations.map(({ path }) => path)]);
   const document = openApiDocument() as { paths: Record<string, object> };
 

@@ -44,7 +44,7 @@ export function addRoute<Params extends z.ZodObject, Query extends z.ZodObject>(
  * that choose by the request themselves, and for health, which probes of any kind ask for.
  */
 function fixedOffers({ tag, query, answers }: Operation): { multipart: false; type: string }[] | undefined {
-  if (tag === 'Health' || 'accept' in query.shape) return undefined;
+  if (tag === 'Health' || 'accept' in query.shape || 'contentType' in query.shape) return undefined;
   const types = Object.keys(answers[200]?.content ?? {});
   return types.length > 0 ? types.map((type) => ({ multipart: false, type })) : undefined;
 }

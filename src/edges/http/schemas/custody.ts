@@ -87,6 +87,15 @@ const versionSchema = z.object({
   stage,
   stages: z.record(stage, time.nullable()),
   confirmations,
+  rejection: z
+    .object({
+      at: time,
+      by: z.string().describe('who asked'),
+      reason: z.enum(['113001', '113037', '113038', '113039', 'unspecified']).describe('code of DCM (PS3.16 CID 7011)'),
+      note: z.string().describe('SOP Instance UID of the rejection note, which has custody and receipts of its own'),
+    })
+    .exactOptional()
+    .describe('present where it was deleted: hidden from query and retrieval'),
   anchor: anchored
     .extend({ batch: z.string(), record: z.string(), merkleRoot: z.string(), leafIndex: count })
     .exactOptional(),
@@ -204,7 +213,10 @@ export const retrieveVersion = defineOperation({
   params: instance.extend({ version: versionNumber }),
   query: none,
   headers: { Range: 'one range of bytes (RFC 9110 §14)' },
-  answers: { 200: { description: 'A DICOM Part 10 file', content: { 'application/dicom': null } } },
+  answers: {
+    200: { description: 'A DICOM Part 10 file', content: { 'application/dicom': null } },
+    304: { description: 'As the client has it already (If-None-Match, If-Modified-Since)' },
+  },
 });
 export const instanceReceipt = defineOperation({
   id: 'instanceReceipt',

@@ -16,7 +16,7 @@ export interface Operation<Params extends z.ZodObject = z.ZodObject, Query exten
   id: string;
   tag: 'DICOMweb' | 'DIMSE' | 'Custody' | 'IPFS' | 'Health' | 'About';
   /** A GET answers HEAD too. */
-  method: 'GET' | 'POST';
+  method: 'GET' | 'POST' | 'DELETE';
   /** With the parameters in braces; `{name...}` is the rest of the path. */
   path: string;
   summary: string;
