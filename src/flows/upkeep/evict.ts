@@ -62,6 +62,8 @@ export function startEviction({ maxBytes }: { maxBytes: number }, modules: Evict
 export async function evict(maxBytes: number, modules: EvictionModules): Promise<number> {
   const { blocks, log } = modules;
   let freed = 0;
+  // What was fetched is committed by nobody else, and a pack is closed only once all of it is durable.
+  await blocks.commit();
   const packs = await blocks.closedPacks();
   for (const [i, { pack, bytes }] of packs.entries()) {
     if (blocks.usage().bytes <= maxBytes) break;
