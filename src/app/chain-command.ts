@@ -17,9 +17,9 @@ const USAGE = `Usage: dagpacs chain address
        dagpacs chain init
 
   address    print the account that this data directory anchors with (it is made where there is none)
-  init       deploy AnchorLog on DAGPACS_CHAIN_RPC, with a Consortium of which this account is the first member, and remember
-             it in the data directory; where that is done already, or DAGPACS_CHAIN_CONTRACT is set, check both contracts by
-             their code and change nothing
+  init       deploy AnchorLog on DAGPACS_CHAIN_RPC, with a Consortium of which this account is the first member, known by a key
+             of the vault and by DAGPACS_PUBLIC_URL, and remember it in the data directory; where that is done already, or
+             DAGPACS_CHAIN_CONTRACT is set, check both contracts by their code and change nothing
 `;
 
 /** Milliseconds for the chain to answer and to mine a deployment. */

@@ -36,7 +36,7 @@ export const settings = {
   DAGPACS_AE_PEERS: setting(
     z.string(),
     '',
-    'the application entities that may call, and what C-MOVE and commitment send to: JSON `[{"aeTitle", "host", "port", "tls", "services"}]` or the path of a file with it; `tls` true: sent to over TLS; `services` of `echo`, `store`, `find`, `move`, `get`, `commit`, all where it is left out; unset: anyone may call',
+    'the application entities that may call, and what C-MOVE and commitment send to: JSON `[{"aeTitle", "host", "port", "tls", "services"}]` or the path of a file with it; `tls` true: over TLS only, both ways; `services` of `echo`, `store`, `find`, `move`, `get`, `commit`, all where it is left out; unset: anyone may call',
   ),
   DAGPACS_DIMSE_CHECK_CALLED_AE: setting(
     z.enum(['on', 'off']),

@@ -20,7 +20,7 @@ const USAGE = `Usage: dagpacs consortium application
        dagpacs consortium update [--new-key | --key KEY] [--endpoint URL]
        dagpacs consortium resign
 
-  application      print our account, key and endpoint, as propose-join takes them: for a member to propose us
+  application      print our account, key and endpoint (DAGPACS_PUBLIC_URL), as propose-join takes them: for a member
   propose-join, propose-removal
                    as a member: ask the others, and approve; more than half of the members decide
   approve, revoke  approve a proposal, or take that back

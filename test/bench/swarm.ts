@@ -8,6 +8,7 @@ import { storescu } from '../fixtures/dcmtk.ts';
 import { type KuboNode, startKuboNode } from '../fixtures/kubo.ts';
 import { packBlocks } from '../fixtures/packs.ts';
 import { untilSwarm } from '../fixtures/swarm-status.ts';
+import { startTcpProxy } from '../fixtures/tcp-proxy.ts';
 import { makeTempFolder, removeFolder } from '../fixtures/temp.ts';
 import type { BenchOptions } from './arguments.ts';
 import { get } from './client.ts';
@@ -35,6 +36,7 @@ async function push(bridge: Bridge, { files }: Series): Promise<void> {
 export async function measureSwarm({ slices, repeat }: BenchOptions): Promise<string> {
   const rows: Record<string, { own: number[]; peer: number[]; peerName: string }> = {
     'C-STORE with Kubo': { own: [], peer: [], peerName: 'without' },
+    'C-STORE while Kubo hangs': { own: [], peer: [], peerName: 'without' },
     replication: { own: [], peer: [], peerName: 'ipfs add' },
     'whole series, nothing local': { own: [], peer: [], peerName: 'ipfs get' },
   };
@@ -68,6 +70,16 @@ export async function measureSwarm({ slices, repeat }: BenchOptions): Promise<st
       await replicated(loaded);
       peak = Math.max(peak, peakMemory(loaded.pid));
       await loaded.stop();
+
+      const proxy = await startTcpProxy(mine.url);
+      const hung = await start(join(folder, 'hung'), proxy.url);
+      proxy.set('hang');
+      note('C-STORE while Kubo hangs', await timed(() => push(hung, series)), without);
+      proxy.set('pass');
+      await replicated(hung);
+      peak = Math.max(peak, peakMemory(hung.pid));
+      await hung.stop();
+      await proxy.stop();
 
       const sealed = join(folder, 'sealed');
       await mkdir(sealed);

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { test } from 'tap';
+import { peakMemory } from '../bench/memory.ts';
 import { type Bridge, startBridge } from '../fixtures/bridge.ts';
 import { startBrowser } from '../fixtures/browser.ts';
 import { corpusPath, skipCorpus } from '../fixtures/corpus.ts';
@@ -203,6 +204,18 @@ test('parameters that break a rule', { skip }, async (t) => {
     t.match(JSON.parse(body.toString()), { attribute, rule: /\S/ }, query);
   }
   t.equal((await get(url, 'image/webp')).status, 406);
+});
+
+test('memory does not grow with the images that are made', { skip }, async (t) => {
+  const urls = Array.from({ length: 600 }, (_, i) => `${urlOf(CT)}/rendered?window=40,${300 + i},linear`);
+  const client = async () => {
+    for (let url = urls.pop(); url; url = urls.pop()) {
+      const { status, body } = await get(url, 'image/jpeg');
+      if (status !== 200) t.fail(`${status} ${body.toString()}`);
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, client));
+  t.ok(peakMemory(bridge.pid) < 400, `${peakMemory(bridge.pid).toFixed(0)} MiB at most`);
 });
 
 test('stop', { skip }, async (t) => {

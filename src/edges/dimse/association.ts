@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import dimse from 'dcmjs-dimse';
 import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '../../dicom/meta.ts';
 import type { Log } from '../../kernel/log.ts';
@@ -173,7 +174,7 @@ export class DimseAssociation extends dimse.Scp {
     const request = readAssociateRequest(body);
     const { callingAE, calledAE } = request;
     this.#peer = `${callingAE.replace(/[^\x20-\x7e]/g, '?')}@${this.#address}`;
-    const policy = policyFor(callingAE, this.#options.peers);
+    const policy = policyFor(callingAE, this.#socket instanceof TLSSocket, this.#options.peers);
     const rejection: Rejection | undefined =
       (request.protocolVersion & 1) === 0
         ? [1, 2, 2, 'protocol version']

@@ -40,13 +40,30 @@ export function negotiateModel(accepted: readonly MediaRange[]): Representation 
   return negotiate(accepted, MODELS);
 }
 
-/** True where the client takes gzip (RFC 9110 §12.5.3). */
+/**
+ * The content coding (RFC 9110 §12.5.3) that the client likes best, of `offers` in the order of our own preference;
+ * `identity` where it takes none of them.
+ */
+export function codingFor<Coding extends string>(
+  header: string | string[] | undefined,
+  offers: readonly Coding[],
+): Coding | 'identity' {
+  const weights = new Map<string, number>();
+  for (const coding of String(header ?? '').split(',')) {
+    const [name = '', ...parameters] = coding.split(';').map((text) => text.trim().toLowerCase());
+    const q = parameters.find((parameter) => parameter.startsWith('q='))?.slice(2);
+    weights.set(name === 'x-gzip' ? 'gzip' : name, q === undefined ? 1 : Number(q));
+  }
+  let best: Coding | 'identity' = 'identity';
+  let weight = 0;
+  for (const offer of offers) {
+    const q = weights.get(offer) ?? weights.get('*') ?? 0;
+    if (q > weight) [best, weight] = [offer, q];
+  }
+  return best;
+}
+
+/** True where the client takes gzip. */
 export function acceptsGzip(header: string | string[] | undefined): boolean {
-  return String(header ?? '')
-    .split(',')
-    .some((coding) => {
-      const [name = '', ...parameters] = coding.split(';').map((text) => text.trim().toLowerCase());
-      const refused = parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter));
-      return (name === 'gzip' || name === 'x-gzip' || name === '*') && !refused;
-    });
+  return codingFor(header, ['gzip']) === 'gzip';
 }

@@ -1,6 +1,6 @@
 import { isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
-import { startLoop } from '../../kernel/loop.ts';
+import { sleep, startLoop } from '../../kernel/loop.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
 import type { Index } from '../../ports/index.ts';
 import type { Ledger } from '../../ports/ledger.ts';
@@ -45,6 +45,9 @@ export interface Outbox {
 }
 
 const STUCK_AFTER_MS = 30_000;
+/** While instances arrive less than this apart, replication leaves them the processor and the disk: 50 leaves a second. */
+const BUSY_MS = 200;
+const PACE_MS = 20;
 const FINALITY_POLL_MS = 1000;
 
 /**
@@ -56,6 +59,7 @@ export function startOutbox(options: OutboxOptions, modules: OutboxModules): Out
   const { index, ledger, log } = modules;
   const sender = new Sender({ stuckAfterMs }, { index, ledger, log });
   let problem: string | undefined;
+  let storedAt = Number.NEGATIVE_INFINITY;
   /** Why versions stay in no batch. */
   let unclosed: string | undefined;
   const failed = (event: string) => (error: unknown, retryInMs: number) => {
@@ -86,7 +90,10 @@ export function startOutbox(options: OutboxOptions, modules: OutboxModules): Out
     onFailure: failed('finality-not-known'),
   });
 
-  const replicating = startReplication({ copies }, modules);
+  const replicating = startReplication(
+    { copies },
+    { ...modules, pace: () => (performance.now() - storedAt < BUSY_MS ? sleep(PACE_MS) : undefined) },
+  );
 
   function tellUnclosed(keyless: number): void {
     const before = unclosed;
@@ -119,6 +126,7 @@ export function startOutbox(options: OutboxOptions, modules: OutboxModules): Out
   let waiting = 0;
   return {
     notify() {
+      storedAt = performance.now();
       waiting += 1;
       if (waiting < maxBatch) return;
       waiting = 0;

@@ -1,4 +1,4 @@
-import type { Cid } from '../../ipld/cid.ts';
+import { type Cid, RAW } from '../../ipld/cid.ts';
 import { decodeInstanceNode } from '../../ipld/nodes.ts';
 import type { Block, BlockStore } from '../../ports/blocks.ts';
 import type { Batch, Index } from '../../ports/index.ts';
@@ -17,6 +17,8 @@ export interface ReplicateOptions {
   fromPeer: boolean;
   /** It may hold a part already, or our own blocks may be damaged: both are looked at block by block. */
   careful: boolean;
+  /** Asked before each leaf: a promise where it is to wait, since something more urgent is under way. */
+  pace: (() => Promise<void> | undefined) | undefined;
 }
 
 /** Blocks of which a node is asked at once whether it holds them. */
@@ -30,7 +32,7 @@ const ASKED_AT_ONCE = 32;
 export async function replicate(
   batch: Batch,
   node: SwarmNode,
-  { fromPeer, careful }: ReplicateOptions,
+  { fromPeer, careful, pace }: ReplicateOptions,
   modules: ReplicateModules,
 ): Promise<void> {
   const lacking = async function* () {
@@ -41,7 +43,7 @@ export async function replicate(
       }
     }
   };
-  if (!fromPeer) await node.put(careful ? lacking() : blocksOf(batch, modules));
+  if (!fromPeer) await node.put(careful ? lacking() : blocksOf(batch, modules, pace));
   const left = leftOf(batch, modules.index);
   if (left) await pinLeft(node, batch, left);
   else await node.pin(batch.record);
@@ -59,8 +61,13 @@ async function* inGroups<T>(source: AsyncIterable<T>, size: number): AsyncIterab
 }
 
 /** The node compares what it gets with the CID, so that hashing here would be for nothing while all is well. */
-async function* blocksOf(batch: Batch, modules: ReplicateModules): AsyncIterable<Block> {
+async function* blocksOf(
+  batch: Batch,
+  modules: ReplicateModules,
+  pace: ReplicateOptions['pace'],
+): AsyncIterable<Block> {
   for await (const cid of cidsOf(batch, modules)) {
+    if (pace && cid.code === RAW) await pace();
     yield { cid, bytes: await blockAsItLies(cid, modules.blocks) };
   }
 }

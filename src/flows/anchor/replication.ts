@@ -15,6 +15,8 @@ export interface ReplicationModules {
   index: Index;
   swarm: Swarm;
   log: Log;
+  /** Asked before each leaf that is sent: a promise where it is to wait. */
+  pace(): Promise<void> | undefined;
   /** Told when a batch has become replicated. */
   onReplicated(): void;
 }
@@ -28,6 +30,8 @@ export interface Replication {
 }
 
 const IDLE_MS = 1000;
+/** Versions that wait, from which on replication is as urgent as ingest. */
+const PACED_BELOW = 20_000;
 /** Between two looks whether a node still holds what it held. */
 const SAMPLE_MS = 5000;
 /** Batches that are looked at for one that no other node is at. */
@@ -77,12 +81,13 @@ export function startReplication({ copies }: { copies: number }, modules: Replic
       await unpinErased(node, status.node, index);
       const batch = nextFor(node, status.node);
       if (!batch) return false;
+      const pace = index.waiting().unreplicated < PACED_BELOW ? modules.pace : undefined;
       const careful = failed.has(batch.id);
       const fromPeer = !distrust && isAtPeer(batch, node);
       occupy(batch, node);
       try {
         index.setValue(begun, batch.id);
-        await replicate(batch, node, { fromPeer, careful }, modules);
+        await replicate(batch, node, { fromPeer, careful, pace }, modules);
         failed.delete(batch.id);
         distrust = false;
         postponed.delete(batch.id);

@@ -1,11 +1,18 @@
 import { promisify } from 'node:util';
-import { constants, gzip, zstdDecompressSync } from 'node:zlib';
+import { brotliCompress, constants, gzip, zstdCompress, zstdDecompressSync } from 'node:zlib';
 import type { DicomJson } from '../../dicom/model.ts';
 import type { Index } from '../../ports/index.ts';
 import { MadeOnce } from './made-once.ts';
-import type { Scope } from './served.ts';
+import type { MetadataCoding, Scope } from './served.ts';
 
-const compress = promisify(gzip);
+const [toGzip, toBrotli, toZstd] = [promisify(gzip), promisify(brotliCompress), promisify(zstdCompress)];
+
+/** Fast rather than small: who asks waits for it. */
+const COMPRESS: Record<MetadataCoding, (text: Buffer) => Promise<Buffer>> = {
+  zstd: (text) => toZstd(text),
+  gzip: (text) => toGzip(text, { level: constants.Z_BEST_SPEED }),
+  br: (text) => toBrotli(text, { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } }),
+};
 
 /** Memory for compressed bodies: some hundred series of a thousand instances. */
 const CACHE_BYTES = 64 * 1024 * 1024;
@@ -56,14 +63,12 @@ export class MetadataBodies {
   }
 
   /** The body as one gzip stream (RFC 1952). */
-  compressed(scope: Scope, base: string): Promise<Uint8Array> {
+  compressed(scope: Scope, base: string, coding: MetadataCoding): Promise<Uint8Array> {
     const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = scope;
     const revision = this.#index.revision(studyInstanceUID, seriesInstanceUID);
     // A body of an earlier revision is asked for no more, and so is among the first to be dropped.
-    const key = [studyInstanceUID, seriesInstanceUID, sopInstanceUID, base, revision].join('\n');
-    return this.#bodies.get(key, () =>
-      compress(Buffer.concat(this.text(scope, base)), { level: constants.Z_BEST_SPEED }),
-    );
+    const key = [studyInstanceUID, seriesInstanceUID, sopInstanceUID, base, coding, revision].join('\n');
+    return this.#bodies.get(key, () => COMPRESS[coding](Buffer.concat(this.text(scope, base))));
   }
 }
 

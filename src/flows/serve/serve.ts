@@ -84,7 +84,7 @@ export function createServe(modules: ServeModules): Serve & InstanceSource {
 
     async metadata(scope, base, encoding) {
       expect(scope);
-      return encoding === 'gzip' ? bodies.compressed(scope, base) : bodies.text(scope, base);
+      return encoding === 'identity' ? bodies.text(scope, base) : bodies.compressed(scope, base, encoding);
     },
 
     state(scope) {

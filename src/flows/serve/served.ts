@@ -36,6 +36,9 @@ export interface ServedValue extends ServedPart {
   of: Pick<ServedInstance, 'sha256' | 'receivedAt'>;
 }
 
+/** Content codings that metadata are kept in. */
+export type MetadataCoding = 'zstd' | 'gzip' | 'br';
+
 /** What the read edges ask of the bridge; every method throws DagpacsError `not-found`, `block-missing`, `block-damaged`. */
 export interface Serve {
   /** Current instances in scope, in their order; at least one. */
@@ -44,9 +47,9 @@ export interface Serve {
   version(sopInstanceUID: string, n: number): ServedInstance;
   /**
    * The instances' metadata as one DICOM JSON array, every BulkDataURI absolute under `base` (which ends in `/dicom-web`).
-   * As one gzip body or as chunks of text.
+   * As one compressed body or as chunks of text.
    */
-  metadata(scope: Scope, base: string, encoding: 'gzip' | 'identity'): Promise<Uint8Array | Uint8Array[]>;
+  metadata(scope: Scope, base: string, encoding: MetadataCoding | 'identity'): Promise<Uint8Array | Uint8Array[]>;
   /** A name for the state of the metadata in scope: it changes with them. */
   state(scope: Scope): string;
   /** The same, each instance by itself, read one after the other. */

@@ -52,6 +52,19 @@ test('associations over TLS, with and without certificates of the callers', { sk
   t.not((await echo(closedPort, '+tls', stranger.key, stranger.cert, '+cf', server.cert)).code, 0);
 });
 
+test('a peer that is known with TLS is not known without it', { skip }, async (t) => {
+  const server = await certificate(t, 'bridge');
+  const tls = { port: 0, cert: server.certText, key: server.keyText, clientAuth: false };
+  const peer = { aeTitle: 'SECURE', host: '127.0.0.1', port: 1, services: ['echo'] as const };
+  const { listener, to } = await startCollector({ tls, peers: [{ ...peer, tls: true }] });
+  t.teardown(() => listener.close());
+  const echo = (port: number, ...options: string[]) =>
+    runTool('echoscu', [...options, '-aet', 'SECURE', '127.0.0.1', String(port)]);
+  t.match((await echo(to.port)).output, /Calling AE Title Not Recognized/);
+  const secure = await echo(listener.tlsAddress?.port ?? 0, '+tla', '+cf', server.cert);
+  t.equal(secure.code, 0, secure.output);
+});
+
 test('storing, and moving to a bridge that listens for TLS', { skip }, async (t) => {
   const { certText, keyText } = await certificate(t, 'bridge');
   const tls = { port: 0, cert: certText, key: keyText, ca: certText, clientAuth: true };

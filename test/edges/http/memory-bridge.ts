@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { gzipSync } from 'node:zlib';
+import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import type { Query } from '../../../src/dicom/query.ts';
 import type { HttpModules } from '../../../src/edges/http/modules.ts';
 import { type HttpOptions, httpDefaults } from '../../../src/edges/http/options.ts';
@@ -216,7 +216,8 @@ function memoryServe(stored: Stored[], sent: MemoryBridge['sent'], options: Memo
         '00081190': { vr: 'UR', Value: [`${base}/${sopInstanceUID}`] },
       }));
       const text = Buffer.from(JSON.stringify(texts));
-      return encoding === 'gzip' ? gzipSync(text) : [text.subarray(0, 10), text.subarray(10)];
+      const encode = { gzip: gzipSync, br: brotliCompressSync, zstd: zstdCompressSync };
+      return encoding !== 'identity' ? encode[encoding](text) : [text.subarray(0, 10), text.subarray(10)];
     },
     state: (scope) => String(find(scope).length),
     headers: (scope, base) =>

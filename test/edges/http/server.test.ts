@@ -198,10 +198,21 @@ test('a drain lets what is in flight finish, and no more', async (t) => {
   t.equal((await storing).status, 200);
   await drained;
 
-  const stuck = await startMemoryBridge({ modules: { ingest: () => new Promise(() => {}) } });
+  let arrived: () => void = () => {};
+  const inside = new Promise<void>((resolve) => {
+    arrived = resolve;
+  });
+  const stuck = await startMemoryBridge({
+    modules: {
+      ingest: () => {
+        arrived();
+        return new Promise(() => {});
+      },
+    },
+  });
   const never = stow(stuck.dicomWeb, [instance({})]);
   const failed = t.rejects(never);
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await inside;
   await stuck.drain(50);
   await failed;
 });
