@@ -188,7 +188,7 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
       custody,
       archive: studyArchive(dataDir, { blocks, index, vault, commits, pushback, onStored: () => outbox.notify() }),
       scrub,
-      gateway: createGateway({ blocks }),
+      gateway: createGateway({ blocks, index }),
       transfer,
       echo,
       log,

@@ -5,6 +5,7 @@ import { type BenchOptions, readArguments } from './arguments.ts';
 import { measureChain } from './chain.ts';
 import { closeConnections } from './client.ts';
 import { makeBenchSeries, type Series } from './data.ts';
+import { timeDisk } from './disk.ts';
 import { libraryRows, loadLibrary } from './library.ts';
 import { measureAssociations, measureBigRequest, peakMemory } from './memory.ts';
 import { startPeers } from './peers.ts';
@@ -92,7 +93,10 @@ const folder = await makeTempFolder();
 const peers = await startPeers(options);
 try {
   const times: Times = new Map();
+  const disk: number[] = [];
+  for (let turn = 0; turn < options.repeat; turn++) disk.push(await timeDisk(folder, options.slices, 526_000));
   const series = await measureWrites(times, peers, folder, options);
+  disk.push(await timeDisk(folder, options.slices, 526_000));
   const reads = rows.filter(({ writes }) => !writes);
   const readers = peers.filter(({ storesOnly }) => !storesOnly);
   await measureReads(times, readers, reads, series, options);
@@ -101,6 +105,7 @@ try {
     await measureReads(times, readers, libraryRows(options.studies), series, options);
   }
   console.log(report(times, peers));
+  console.log(`the disk alone, ${options.slices} appends and syncs: ${disk.map((ms) => ms.toFixed(0)).join(', ')} ms`);
 } finally {
   closeConnections();
   await Promise.all(peers.map((peer) => peer.stop()));

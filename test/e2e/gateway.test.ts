@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { test } from 'tap';
 import { type Bridge, projectRoot, startBridge } from '../fixtures/bridge.ts';
 import { carBlocks } from '../fixtures/car-blocks.ts';
+import { dagpacs } from '../fixtures/command.ts';
 import { type CustodyInstance, untilStage } from '../fixtures/custody.ts';
 import { makeSlice, uid } from '../fixtures/dicom.ts';
 import { skipKubo, startKuboNode } from '../fixtures/kubo.ts';
@@ -59,7 +60,8 @@ function sectionOf(bytes: Buffer): Buffer {
 }
 
 test('the gateway as its specification has it', async (t) => {
-  const bridge = await startBridge({ env: { DAGPACS_ANCHOR_MAX_AGE_MS: '100' } });
+  const dataDir = await tempFolder(t);
+  const bridge = await startBridge({ dataDir, env: { DAGPACS_ANCHOR_MAX_AGE_MS: '100' } });
   t.teardown(() => bridge.stop());
   const { record, small, large } = await load(bridge);
   const object = large.versions[0]?.cid ?? '';
@@ -193,6 +195,21 @@ test('the gateway as its specification has it', async (t) => {
     await t.rejects(ask(`${ipfs}/${object}?format=car`), 'cut, not ended');
     t.equal((await ask(`${ipfs}/${file[1]}?format=raw`)).status, 200, 'others are not touched');
     t.equal((await ask(`${ipfs}/${small.versions[0]?.cid}?format=raw`)).status, 200);
+  });
+
+  await t.test('an instance that was erased is gone', async (t) => {
+    const [, node] = path;
+    t.equal((await ask(`${ipfs}/${node}?format=raw`)).status, 200);
+    await bridge.stop();
+    t.match(await dagpacs(dataDir, ['erase', uid('study', 'gateway')]), { code: 0 });
+    const after = await startBridge({ dataDir });
+    t.teardown(() => after.stop());
+    const gone = await ask(`${after.url}/ipfs/${node}?format=raw`);
+    t.equal(gone.status, 410);
+    t.match(JSON.parse(gone.body.toString()), { type: 'urn:dagpacs:error:withheld' });
+    t.equal((await ask(`${after.url}/ipfs/${node}/object?format=car`)).status, 410);
+    t.equal((await ask(`${after.url}/ipfs/${record}?format=raw`)).status, 200, 'the record proves the rest');
+    t.match(await dagpacs(dataDir, ['scrub']), { code: 0, stdout: /^0 versions[\s\S]*orphaned: [1-9]/ });
   });
 });
 

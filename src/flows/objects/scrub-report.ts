@@ -37,7 +37,7 @@ export interface ScrubReport {
     /** What could not be asked for, since the node did not answer. */
     unreachable: number;
   };
-  /** Blocks that nothing refers to: of uploads that were refused or broken off. Null before they were looked for. */
+  /** Blocks that nothing refers to: of erased studies, and of uploads that were refused or broken off. Null before they were looked for. */
   orphaned: { blocks: number; bytes: number } | null;
   /** The first 100. */
   problems: ScrubProblem[];

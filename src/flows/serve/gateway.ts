@@ -2,9 +2,10 @@ import { carHeader, carHeaderOf, sectionHead } from '../../ipld/car.ts';
 import { type Cid, DAG_CBOR, DAG_PB, parseCid } from '../../ipld/cid.ts';
 import { readLinks } from '../../ipld/leaves.ts';
 import { followPath } from '../../ipld/links.ts';
-import { nodeType } from '../../ipld/nodes.ts';
+import { INSTANCE_TYPE, nodeType, RECORD_TYPE } from '../../ipld/nodes.ts';
 import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
 import type { Block, BlockStore } from '../../ports/blocks.ts';
+import type { Index } from '../../ports/index.ts';
 import { once, walkDag, walkFile } from '../objects/dag.ts';
 import { wholeBlock } from '../objects/whole-block.ts';
 
@@ -42,12 +43,17 @@ export interface Gateway {
 const PROBE = 'bafkqaaa';
 
 /** The trustless gateway over the block store. */
-export function createGateway({ blocks }: { blocks: BlockStore }): Gateway {
+export function createGateway({ blocks, index }: { blocks: BlockStore; index: Pick<Index, 'knownNodes'> }): Gateway {
   async function get(cid: Cid): Promise<Uint8Array> {
     const bytes = await wholeBlock(cid, blocks);
     // Raw leaves and file nodes are ciphertext and its tree. Structured data are given out where they are known to be ours.
-    if (cid.code === DAG_CBOR && nodeType(bytes) === undefined) {
+    if (cid.code !== DAG_CBOR) return bytes;
+    const type = nodeType(bytes);
+    if (type !== INSTANCE_TYPE && type !== RECORD_TYPE) {
       throw new DagpacsError('withheld', 'only sealed objects, instance nodes and records are given out');
+    }
+    if (type === INSTANCE_TYPE && index.knownNodes([cid]).length === 0) {
+      throw new DagpacsError('withheld', 'the instance was erased');
     }
     return bytes;
   }

@@ -1,5 +1,6 @@
 import { carHeader, sectionHead } from '../../ipld/car.ts';
-import { decodeInstanceNode } from '../../ipld/nodes.ts';
+import { type Cid, DAG_CBOR } from '../../ipld/cid.ts';
+import { decodeInstanceNode, ERASURE_TYPE, nodeType } from '../../ipld/nodes.ts';
 import { isDagpacsError } from '../../kernel/errors.ts';
 import type { BlockStore, Position } from '../../ports/blocks.ts';
 import type { Index } from '../../ports/index.ts';
@@ -55,7 +56,7 @@ export async function findOrphans(
       const head = sectionHead(cid, size).length;
       end += head + size;
       if (pack === limit.pack && end > limit.offset) break;
-      if (!known.has(cid.multihash.digest)) {
+      if (!known.has(cid.multihash.digest) && !(await isErasure(cid, blocks))) {
         found.blocks += 1;
         found.bytes += size;
       }
@@ -63,4 +64,15 @@ export async function findOrphans(
     }
   }
   return found;
+}
+
+/** What the log says of erased studies is linked by nothing, and belongs there. */
+async function isErasure(cid: Cid, blocks: BlockStore): Promise<boolean> {
+  if (cid.code !== DAG_CBOR) return false;
+  try {
+    return nodeType(await blocks.read(cid)) === ERASURE_TYPE;
+  } catch (error) {
+    if (!isDagpacsError(error)) throw error;
+    return false;
+  }
 }

@@ -31,7 +31,9 @@ export const scrubReport = z.object({
   orphaned: z
     .object({ blocks: count, bytes: count })
     .nullable()
-    .describe('blocks that nothing refers to: of uploads that were refused or broken off; null: not known yet'),
+    .describe(
+      'blocks that nothing refers to: of erased studies, and of uploads that were refused or broken off; null: not known yet',
+    ),
   problems: z
     .array(z.object({ cid: z.string(), where: z.string(), problem: z.enum(['missing', 'damaged']) }))
     .describe('the first 100; `where` is `local` or a node'),
