@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,20 +6,11 @@ import type { ScrubReport } from '../../src/flows/objects/scrub-report.ts';
 import { startBridge } from '../fixtures/bridge.ts';
 import { allVersions } from '../fixtures/custody.ts';
 import { makeSlice, uid } from '../fixtures/dicom.ts';
+import { mountSmallDisk, skipSmallDisk, unmount } from '../fixtures/small-disk.ts';
 import { stow } from '../fixtures/stow.ts';
 import { tempFolder } from '../fixtures/temp.ts';
 
 const MEBIBYTE = 1 << 20;
-
-/** A file system of its own; undefined, with the reason, where nobody may mount one. */
-function mountSmall(folder: string, bytes: number): string | undefined {
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder], { stdio: 'ignore' });
-    return undefined;
-  } catch (error) {
-    return `a file system cannot be mounted here: ${(error as Error).message}`;
-  }
-}
 
 function slice(instance: number): Buffer {
   // Every third has a whole leaf in the log before its end comes.
@@ -28,14 +18,10 @@ function slice(instance: number): Buffer {
   return makeSlice({ study: 'full', instance, rows: side, columns: side });
 }
 
-test('a full disk is overload, and nothing that was promised is lost', async (t) => {
+test('a full disk is overload, and nothing that was promised is lost', { skip: skipSmallDisk }, async (t) => {
   const folder = await tempFolder(t);
-  const reason = mountSmall(folder, 40 * MEBIBYTE);
-  if (reason !== undefined) {
-    t.pass('a full disk', { skip: reason });
-    return;
-  }
-  t.teardown(() => execFileSync('umount', ['--lazy', folder]));
+  mountSmallDisk(folder, 40 * MEBIBYTE);
+  t.teardown(() => unmount(folder));
   const dataDir = join(folder, 'data');
   const filler = join(folder, 'filler');
   const env = { DAGPACS_DISK_HEADROOM: '0', DAGPACS_ANCHOR_MAX_AGE_MS: '200' };

@@ -1,20 +1,17 @@
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
-import { promisify } from 'node:util';
 import { type Test, test } from 'tap';
 import { type Bridge, startBridge } from '../fixtures/bridge.ts';
 import { untilStage } from '../fixtures/custody.ts';
 import { makeSlice, uid } from '../fixtures/dicom.ts';
 import { daemonOf, type KuboNode, skipKubo, startKuboNode } from '../fixtures/kubo.ts';
+import { growSmallDisk, mountSmallDisk, skipSmallDisk, unmount } from '../fixtures/small-disk.ts';
 import { stow } from '../fixtures/stow.ts';
 import { untilSwarm } from '../fixtures/swarm-status.ts';
 import { startTcpProxy } from '../fixtures/tcp-proxy.ts';
-import { makeTempFolder, removeFolder, tempFolder } from '../fixtures/temp.ts';
-
-const run = promisify(execFile);
+import { tempFolder } from '../fixtures/temp.ts';
 
 const sops = (study: string, count: number) =>
   Array.from({ length: count }, (_, i) => uid('instance', study, 'CT', 1, i + 1));
@@ -70,28 +67,13 @@ test('Kubo stops, hangs or is slow in the middle of a load', { skip: skipKubo },
   t.match(await bridge.stop(), { code: 0 }, 'one that hangs does not hold up the end');
 });
 
-/** Why no small disk can be made for a node, or false. */
-async function skipMount(): Promise<string | false> {
-  if (skipKubo !== false || process.env.DAGPACS_TEST_REQUIRE === 'all') return skipKubo;
-  const folder = await makeTempFolder();
-  try {
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder]);
-    await run('umount', [folder]);
-    return false;
-  } catch {
-    return 'needs the right to mount a tmpfs';
-  } finally {
-    await removeFolder(folder);
-  }
-}
-
-test('the disk of Kubo is full', { skip: await skipMount() }, async (t) => {
+test('the disk of Kubo is full', { skip: skipKubo || skipSmallDisk }, async (t) => {
   const folder = await tempFolder(t);
-  await run('mount', ['-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', folder]);
+  mountSmallDisk(folder, 12 << 20);
   const kubo = await startKuboNode({ folder });
   t.teardown(async () => {
     await kubo.stop();
-    await run('umount', [folder]);
+    unmount(folder);
   });
   const bridge = await startBridge({ env: env(kubo.url) });
   t.teardown(() => bridge.stop());
@@ -99,7 +81,7 @@ test('the disk of Kubo is full', { skip: await skipMount() }, async (t) => {
   const { nodes, waiting } = await untilSwarm(bridge, ({ nodes }) => /space/.test(nodes[0]?.problem ?? ''));
   t.match(nodes[0]?.problem, /no space left on device/);
   t.ok(waiting > 0);
-  await run('mount', ['-o', 'remount,size=200m', folder]);
+  growSmallDisk(folder, 200 << 20);
   await untilStage(bridge.url, sops('full', 32), 'replicated');
   t.notOk((await untilSwarm(bridge, () => true)).nodes[0]?.problem);
 });
