@@ -29,6 +29,7 @@ const LEAST_FREE_BYTES = 10 * 1024 ** 3;
 const CLOCK_SECONDS = 30;
 const STALE_HEAD_SECONDS = 600;
 const FEW_ANCHORS = 10_000;
+const KEY_ADVICE = 'see DAGPACS_CHAIN_KEY, or DAGPACS_CHAIN_KEY_FILE and DAGPACS_CHAIN_PASSPHRASE_FILE';
 
 /** `dagpacs doctor`. @returns the exit code */
 export function doctorCommand(args: string[]): Promise<number> {
@@ -124,7 +125,10 @@ async function chain(config: Config): Promise<Finding[]> {
     report = await inspectChain(config.DAGPACS_CHAIN_RPC, ledgerOptions(config));
   } catch (error) {
     if (!isDagpacsError(error)) throw error;
-    return [{ about: 'chain', found: error.message, advice: 'look at the node and at DAGPACS_CHAIN_RPC', must: true }];
+    const advice = 'look at the node and at DAGPACS_CHAIN_RPC';
+    const { message: found } = error;
+    if (error.code !== 'bad-setting') return [{ about: 'chain', found, advice, must: true }];
+    return [{ about: 'key', found, advice: KEY_ADVICE, must: true }];
   }
   const { chainId, head, account, contract, deployed, member, anchorsLeft } = report;
   const findings: Finding[] = [{ about: 'chain', found: `${chainId}, at block ${head.number}` }];

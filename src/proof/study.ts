@@ -11,7 +11,7 @@ export interface StudyVerification extends Verification {
 
 /**
  * Checks that the leaves of a study receipt are all versions of the study that the institution anchored up to the receipt's
- * last batch: each is in its tree, no two are one, and they are as many as the contract's counter of the study says.
+ * last batch: each is in its tree, no two are one, they are as many as the study's counter says, and no anchor of the study is left out.
  * @throws DagpacsError `chain-unavailable`, RpcRefusal: nothing could be said
  */
 export async function verifyStudy(
@@ -85,6 +85,12 @@ export async function verifyStudy(
     return end();
   const head = await blockAt(rpc, 'latest');
   const { contract, institution, blockNumber } = last.anchor;
-  const events = await studyEvents(rpc, { contract, institution, reference }, blockNumber, head?.number ?? blockNumber);
-  return end(events.filter(({ sequence }) => sequence > last.batch.sequence).length);
+  const events = await studyEvents(rpc, { contract, institution, reference }, 0, head?.number ?? blockNumber);
+  // The contract keeps no counters: an institution may begin its own again, and then its earlier events convict it.
+  const named = events.filter(({ sequence }) => sequence <= last.batch.sequence);
+  const known = new Set(batches.map(({ batch }) => batch.sequence));
+  const whole = named.length === batches.length && named.every(({ sequence }) => known.has(sequence));
+  const left = `the chain has ${named.length} anchors of the study by then, the receipt ${batches.length}`;
+  if (!whole) check('complete', false, '', left);
+  return end(events.length - named.length);
 }

@@ -54,6 +54,10 @@ test('the doctor says what is well, and what to do', async (t) => {
       /FAIL {2}DAGPACS_HTTP_PORT 127.0.0.1:\d+: EADDRINUSE\n +end what listens there/,
     ],
     [{ DAGPACS_CHAIN_RPC: `http://127.0.0.1:${taken}` }, /FAIL {2}chain: .*\n +look at the node/],
+    [
+      { DAGPACS_CHAIN_KEY: '', DAGPACS_CHAIN_KEY_FILE: join(dataDir, 'none') },
+      /FAIL {2}key: .* is not there\n +see DAGPACS_CHAIN_KEY/,
+    ],
     [{ DAGPACS_CHAIN_CONTRACT: `0x${'1'.repeat(40)}` }, /FAIL {2}contract: .* is no AnchorLog/],
     [{ DAGPACS_CHAIN_KEY: `0x${'2'.repeat(64)}` }, /FAIL {2}contract: .* does not know our account/],
     [{ DAGPACS_KUBO_API: `http://127.0.0.1:${taken}` }, /FAIL {2}Kubo/],

@@ -7,8 +7,12 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { type Test, test } from 'tap';
+import { abi } from '../../src/adapters/ledger/anchor-log.ts';
 import { startAnvil } from '../../src/adapters/ledger/anvil.ts';
 import { ledgerDefaults } from '../../src/adapters/ledger/options.ts';
+import { cidFromDigest, DAG_CBOR } from '../../src/ipld/cid.ts';
+import { dagCborCid, type Hex, toHex } from '../../src/proof/bytes.ts';
+import { leafHash } from '../../src/proof/merkle.ts';
 import type { Receipt, StudyReceipt } from '../../src/proof/receipt.ts';
 import { httpRpc, type Rpc, verifyReceipt, verifyStudy } from '../../src/proof/verify.ts';
 import { type Bridge, projectRoot, startBridge } from '../fixtures/bridge.ts';
@@ -259,4 +263,51 @@ test('receipts prove instances, versions and studies, with no bridge left', asyn
       }
     }
   });
+
+  await t.test('a counter that the institution began again is seen', async (t) => {
+    const { leaf: opened, ...anchored } = await anchorAgain(rpc, study);
+    const again = { ...study, total: 1, batches: [anchored], leaves: [{ ...opened, of: 0 }] };
+    const { verified, steps } = await verifyStudy(again, { rpc: httpRpc(rpc) });
+    t.notOk(verified);
+    t.match(steps.at(-1), {
+      step: 'complete',
+      ok: false,
+      detail: /has \d anchors of the study by then, the receipt 1/,
+    });
+    t.match(await verifyStudy(study, { rpc: httpRpc(rpc) }), { verified: true, later: 1 });
+  });
 });
+
+/** What an institution could do that wants to withhold: a batch of the study's first leaf alone, counted from 1 again. */
+async function anchorAgain(rpc: string, { reference, leaves, batches }: StudyReceipt) {
+  const { createWalletClient, http, publicActions } = await import('viem');
+  const { privateKeyToAccount } = await import('viem/accounts');
+  const { of: _, ...first } = leaves[0] as StudyReceipt['leaves'][number];
+  const { anchor } = batches[0] as StudyReceipt['batches'][number];
+  const bytes = (hex: string) => Buffer.from(hex.slice(2), 'hex');
+  const node = dagCborCid(first.node) as Uint8Array;
+  const merkleRoot = toHex(await leafHash(bytes(first.salt), bytes(reference), bytes(first.digest), node));
+  const client = createWalletClient({ account: privateKeyToAccount(KEY as Hex), transport: http(rpc) }).extend(
+    publicActions,
+  );
+  const contract = { abi, address: anchor.contract };
+  const [previousRoot, at] = await client.readContract({
+    ...contract,
+    functionName: 'head',
+    args: [anchor.institution],
+  });
+  const batch = toHex(createHash('sha256').update('again').digest());
+  const studies = [{ studyReference: reference, total: 1n }];
+  const args = [batch, at, previousRoot, merkleRoot, 1, studies] as const;
+  const hash = await client.writeContract({ ...contract, functionName: 'anchor', args, chain: null });
+  const { blockNumber, blockHash } = await client.waitForTransactionReceipt({ hash, pollingInterval: 50 });
+  const { timestamp } = await client.getBlock({ blockNumber });
+  const record = cidFromDigest(DAG_CBOR, bytes(batch)).toString();
+  const blockTime = new Date(1000 * Number(timestamp)).toISOString();
+  const place = { transactionHash: hash, blockNumber: Number(blockNumber), blockHash, blockTime };
+  return {
+    leaf: { ...first, leafIndex: 0, path: [] },
+    batch: { sequence: Number(at), previousRoot, merkleRoot, count: 1, record },
+    anchor: { ...anchor, ...place },
+  };
+}

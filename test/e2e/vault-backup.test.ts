@@ -4,6 +4,7 @@ import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'tap';
+import { backupKeys } from '../../src/adapters/vault/backup.ts';
 import { openFileVault } from '../../src/adapters/vault/file-vault.ts';
 import { projectRoot } from '../fixtures/bridge.ts';
 import { tempFolder } from '../fixtures/temp.ts';
@@ -74,6 +75,8 @@ test('an increment holds what is new, and erasures carry over', async (t) => {
   for (const study of ['1.2.3', '1.2.4']) await held.ensure(study);
   const [erased = ''] = await readdir(join(directory, 'studies'));
   t.match(await vault(dataDir, 'correct horse', 'backup', '--out', whole), { code: 0, stdout: /^3 keys/ });
+  const itself = backupKeys(dataDir, whole, 'correct horse', [whole]);
+  await t.rejects(itself, { code: 'bad-setting', message: /is a base too/ }, 'a base is not written over');
   await held.ensure('1.2.5');
   const changed = await vault(dataDir, 'correct horse', 'backup', '--out', first, '--base', whole);
   t.match(changed, { code: 0, stdout: /^1 keys .* 0 are gone/ });

@@ -25,7 +25,10 @@ const PRIVATE_KEY_BYTES = 32;
 /** Opens a keystore with its passphrase. @throws DagpacsError `bad-setting`, never quoting either */
 export async function openKeystore(text: string, passphrase: string): Promise<Hex> {
   try {
-    const { crypto: sealed } = JSON.parse(text) as Keystore;
+    // Ethers writes the name with a capital letter, and geth reads both.
+    const { crypto, Crypto } = JSON.parse(text) as Partial<Record<'crypto' | 'Crypto', Keystore['crypto']>>;
+    const sealed = crypto ?? Crypto;
+    if (!sealed) throw new Error('not a keystore');
     const derived = await derive(sealed, passphrase);
     const ciphertext = Buffer.from(sealed.ciphertext, 'hex');
     const mac = keccak256(Buffer.concat([derived.subarray(16, 32), ciphertext]));

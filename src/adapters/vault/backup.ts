@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, hash, randomBytes, scrypt } from 'node:crypto';
 import { readdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { DagpacsError } from '../../kernel/errors.ts';
 import { replaceFile } from '../../kernel/replace-file.ts';
 
@@ -35,7 +35,7 @@ const FOLDERS = ['vault', 'vault/studies', 'chain'];
  * Writes a backup of a data directory's keys to `file` (mode 0600), which is replaced whole or not at all. The bridge may
  * run meanwhile. With `bases` (a whole backup, then increments in their order) it is an increment upon the last of them.
  * @returns how many entries it holds, and how many of the bases' are gone
- * @throws DagpacsError `bad-setting` for a passphrase that is too short, `backup-refused` for bases that are damaged or do not
+ * @throws DagpacsError `bad-setting` for a passphrase that is too short or a file that is a base too, `backup-refused` for bases that are damaged or do not
  * follow each other, `storage-failed`
  */
 export async function backupKeys(
@@ -47,6 +47,8 @@ export async function backupKeys(
   if (passphrase.length < SHORTEST_PASSPHRASE) {
     throw new DagpacsError('bad-setting', `the passphrase has fewer than ${SHORTEST_PASSPHRASE} characters`);
   }
+  if (bases.some((base) => resolve(base) === resolve(file)))
+    throw new DagpacsError('bad-setting', `${file} is a base too: an increment must not take its base's place`);
   const before = await openBackups(bases, passphrase);
   const parts: Buffer[] = before.digest ? [...entry(BASE, before.digest)] : [];
   const names = await entriesOf(dataDir);

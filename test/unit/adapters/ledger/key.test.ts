@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { test } from 'tap';
@@ -20,6 +20,10 @@ test('the key comes from a file, or from a keystore that geth made', { skip: ski
   await promisify(execFile)('geth', ['--datadir', directory, ...geth]);
   const keystore = join(directory, (await readdir(directory)).find((name) => name.startsWith('UTC--')) ?? '');
   t.equal((await accountOf({ directory, keyFile: keystore, passphraseFile })).address, address);
+  const { crypto: Crypto, ...rest } = JSON.parse(await readFile(keystore, 'utf8'));
+  const ethers = join(directory, 'ethers');
+  await writeFile(ethers, JSON.stringify({ ...rest, Crypto }));
+  t.equal((await accountOf({ directory, keyFile: ethers, passphraseFile })).address, address, 'as ethers writes it');
   await t.rejects(accountOf({ directory, keyFile: keystore }), {
     code: 'bad-setting',
     message: /passphrase is not set/,
