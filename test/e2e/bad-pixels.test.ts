@@ -20,7 +20,8 @@ import { stow } from '../fixtures/stow.ts';
 const small = { rows: 16, columns: 16, study: 'bad pixels' };
 const DEFLATED_FRAMES = '1.2.840.10008.1.2.8.1';
 const WITHIN_MS = 20_000;
-const MAX_MIB = 400;
+/** 330 to 360 alone, 457 seen beside other tests; what the files claim is a gigabyte and more. */
+const MAX_MIB = 550;
 
 interface BadPixels {
   name: string;
