@@ -1,7 +1,7 @@
 import sharp from 'sharp';
 import { test } from 'tap';
 import { type Bridge, startBridge } from '../fixtures/bridge.ts';
-import { type FixtureValue, makeSlice, uid } from '../fixtures/dicom.ts';
+import { type FixtureDataset, makeSlice, uid } from '../fixtures/dicom.ts';
 import { get, partsOf } from '../fixtures/pixel-client.ts';
 import { stow } from '../fixtures/stow.ts';
 
@@ -19,8 +19,6 @@ const BAD = 4;
 const GREY = 5;
 const SERIES_PATH = `/studies/${uid('study', STUDY)}/series/${uid('series', STUDY, 'CT', 1)}`;
 
-type Elements = { [tag: string]: readonly [vr: string, value?: FixtureValue] };
-
 let bridge: Bridge;
 let srgb: Buffer;
 let displayP3: Buffer;
@@ -35,8 +33,8 @@ async function profileOf(name: string): Promise<Buffer> {
   return icc;
 }
 
-function colour(instance: number, more: Elements): Buffer {
-  const overrides: Elements = {
+function colour(instance: number, more: FixtureDataset): Buffer {
+  const overrides: FixtureDataset = {
     '00280002': ['US', 3],
     '00280004': ['CS', 'RGB'],
     '00280006': ['US', 0],
@@ -56,9 +54,9 @@ test('start', async (t) => {
   large = Buffer.concat([displayP3, Buffer.alloc(LARGE, 'profile ')]);
   large.writeUInt32BE(large.length, 0);
   const paths = [displayP3, large].map(
-    (icc, i) => ({ '00480106': ['SH', String(i)], '00282000': ['OB', icc] }) as const,
+    (icc, i): FixtureDataset => ({ '00480106': ['SH', String(i)], '00282000': ['OB', icc] }),
   );
-  const chosen = { '00480207': ['SQ', [{ '00480106': ['SH', '1'] }]] } as const;
+  const chosen: FixtureDataset = { '00480207': ['SQ', [{ '00480106': ['SH', '1'] }]] };
   const { failed } = await stow(bridge.dicomWeb, [
     colour(PLAIN, {}),
     colour(WITH, { '00282000': ['OB', displayP3] }),
