@@ -71,6 +71,15 @@ async function modalityOf(
   return { kind: 'rescale', slope: 1, intercept: 0 };
 }
 
+/** The ICC Profile that describes the colours of a frame: that of the image, or of the optical path that it was taken by. */
+export function profileElement(header: DicomJson, frame: number): DicomElement | undefined {
+  if (header['00282000']) return header['00282000'];
+  const paths = items(header, '00480105');
+  const [named] = levels(header, frame, '00480207').flatMap((level) => level['00480106']?.Value ?? []);
+  const path = paths.find((each) => named !== undefined && each['00480106']?.Value?.[0] === named) ?? paths[0];
+  return path?.['00282000'];
+}
+
 const SHAPES: Record<string, 'linear' | 'linear-exact' | 'sigmoid'> = {
   LINEAR_EXACT: 'linear-exact',
   SIGMOID: 'sigmoid',

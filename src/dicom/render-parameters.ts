@@ -1,5 +1,5 @@
 import { DagpacsError } from '../kernel/errors.ts';
-import type { Region, VoiTransform } from './rendering.ts';
+import type { ImageFormat, ProfileName, Region, VoiTransform } from './rendering.ts';
 
 /** Pixels that an image may have; more is asked for by mistake or to do harm. */
 const MAX_PIXELS = 64 * 1024 * 1024;
@@ -66,6 +66,24 @@ export function parseQuality(text: string, parameter = 'quality'): number {
   if (!/^\d{1,3}$/.test(text) || quality < 1 || quality > 100)
     throw broken(parameter, 'a whole number from 1 to 100 (PS3.18 §8.3.5.1.2)');
   return quality;
+}
+
+/**
+ * Reads `iccprofile` (PS3.18 §8.3.5.1.5); undefined: the image has none, which is `no`. Of the profiles that the standard
+ * names, Adobe RGB and ROMM RGB are not there.
+ * @throws DagpacsError `invalid-parameter`
+ */
+export function parseProfile(text: string): ProfileName | undefined {
+  if (text === 'no') return undefined;
+  if (text === 'yes' || text === 'srgb' || text === 'displayp3') return text;
+  throw broken('iccprofile', 'one of no, yes, srgb and displayp3 (PS3.18 §8.3.5.1.5)');
+}
+
+/** @throws DagpacsError `invalid-parameter` where images of the format carry no profile */
+export function checkProfile(profile: ProfileName | undefined, format: ImageFormat): void {
+  if (profile && format === 'image/gif') {
+    throw broken('iccprofile', 'no, for image/gif, which carries no ICC profile (PS3.18 §8.3.5.1.5)');
+  }
 }
 
 /** Reads `windowCenter` and `windowWidth` (PS3.18 §9.1.2.3), which are given together. @throws DagpacsError `invalid-parameter` */

@@ -32,6 +32,16 @@ export type FrameMapping =
 
 export type ImageFormat = 'image/jpeg' | 'image/png' | 'image/gif';
 
+/** Profiles that can be asked for: the image's own, or another that its colours are converted to. */
+export type ProfileName = 'yes' | 'srgb' | 'displayp3';
+
+/** The ICC profile that goes with an image (PS3.18 §8.3.5.1.5). */
+export interface ColourProfile {
+  name: ProfileName;
+  /** What describes the colours of the frames (PS3.3 C.11.15); undefined: nothing does, and they are sRGB. */
+  stored?: Uint8Array;
+}
+
 /** A part of a frame, in its pixels; a negative width or height mirrors it (PS3.18 §8.3.5.1.3). */
 export interface Region {
   x: number;
@@ -47,6 +57,8 @@ export interface Rendering {
   quality: number;
   /** One for each frame. */
   mappings: FrameMapping[];
+  /** Undefined: the image has none. */
+  profile?: ColourProfile;
   /** Undefined: the whole frame. */
   region?: Region;
   /** Pixels of the image. */

@@ -207,7 +207,7 @@ test('parameters that break a rule', { skip }, async (t) => {
 });
 
 test('memory does not grow with the images that are made', { skip }, async (t) => {
-  const urls = Array.from({ length: 600 }, (_, i) => `${urlOf(CT)}/rendered?window=40,${300 + i},linear`);
+  const urls = Array.from({ length: 1200 }, (_, i) => `${urlOf(CT)}/rendered?window=40,${300 + i},linear`);
   const client = async () => {
     for (let url = urls.pop(); url; url = urls.pop()) {
       const { status, body } = await get(url, 'image/jpeg');
@@ -215,7 +215,8 @@ test('memory does not grow with the images that are made', { skip }, async (t) =
     }
   };
   await Promise.all(Array.from({ length: 8 }, client));
-  t.ok(peakMemory(bridge.pid) < 400, `${peakMemory(bridge.pid).toFixed(0)} MiB at most`);
+  // 330 to 360 MiB alone, 424 seen beside other tests; the 600 MiB of their samples, if they were held, would pass the bound.
+  t.ok(peakMemory(bridge.pid) < 550, `${peakMemory(bridge.pid).toFixed(0)} MiB at most`);
 });
 
 test('stop', { skip }, async (t) => {

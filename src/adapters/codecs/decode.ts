@@ -20,8 +20,12 @@ import type { Decoder } from './native.ts';
 /**
  * How much larger samples are than what is coded, at most: a small frame that says it is a giant gets no memory. RLE makes
  * 128 bytes of two (PS3.5 §G.3.1), deflate 1032 of one, JPEG a block of 64 samples of up to 16 bits of no less than a bit.
+ * JPEG-LS has a bound of its own; JPEG 2000 and JPEG XL have none: 64 MiB of one colour are 340 bytes of the one.
  */
 const MAX_RATIO: Partial<Record<Compression, number>> = { rle: 64, deflate: 1032, jpeg: 1024 };
+
+/** Samples of a line that one bit of JPEG-LS stands for at most: the longest run (ISO/IEC 14495-1 A.7.1.2). */
+const LONGEST_RUN = 32768;
 
 /**
  * Decodes one frame into `decodedLayout`. Nothing is allocated before the code stream's own header agrees with the
@@ -83,6 +87,8 @@ function decodeStream(
     throw undecodable('Rows, Columns and Samples per Pixel as in the code stream (PS3.5 §8.2)');
   if (stream.precision < 1 || stream.precision > layout.bitsAllocated)
     throw undecodable('A code stream of at most Bits Allocated bits (PS3.5 §8.2)');
+  if (kind === 'jpeg-ls' && 8 * bytes.length < layout.rows * Math.ceil(layout.columns / LONGEST_RUN))
+    throw undecodable('A frame with at least the bits that the runs of its lines need (ISO/IEC 14495-1 A.7.1.2)');
   if (kind === 'jpeg-2000' && samplesPerPixel > 1 && (stream.precision > 8 || samplesPerPixel !== 3))
     throw undecodable('JPEG 2000 in colour has three components of at most 8 bits here');
   // The codecs are told what the stream holds, and the header's layout is made from what they give.

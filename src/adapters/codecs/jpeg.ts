@@ -1,17 +1,11 @@
-import type { Sharp, SharpOptions } from 'sharp';
+import type { JpegOptions } from 'sharp';
 import { undecodable } from '../../dicom/pixels.ts';
+import { loadSharp } from './sharp.ts';
 
-type MakeSharp = ((samples: Uint8Array, options: SharpOptions) => Sharp) & typeof import('sharp');
-
-let loading: Promise<MakeSharp> | undefined;
-
-/** Loaded when it is first needed, and always on the main thread, as its authors ask for. */
-async function load(): Promise<MakeSharp> {
-  const { default: sharp } = await import('sharp');
-  // Images come and go once: what libvips would keep of them is of no use to anybody.
-  sharp.cache(false);
-  sharp.concurrency(1);
-  return sharp as unknown as MakeSharp;
+/** Subsampled colour at qualities where it does not show. */
+export function jpegOptions(quality: number): JpegOptions {
+  // Tables of its own for each image would take twice the time for 6 % of its size.
+  return { quality, optimiseCoding: false, chromaSubsampling: quality > 90 ? '4:4:4' : '4:2:0' };
 }
 
 /**
@@ -25,14 +19,12 @@ export async function encodeJpeg(
   height: number,
   quality: number,
 ): Promise<Uint8Array> {
-  loading ??= load();
-  const sharp = await loading;
+  const sharp = await loadSharp();
   const channels = samples.length === width * height ? 1 : 3;
   try {
     return await sharp(samples, { raw: { width, height, channels } })
       .toColourspace(channels === 1 ? 'b-w' : 'srgb')
-      // Tables of its own for each image would take twice the time for 6 % of its size.
-      .jpeg({ quality, optimiseCoding: false, chromaSubsampling: quality > 90 ? '4:4:4' : '4:2:0' })
+      .jpeg(jpegOptions(quality))
       .toBuffer();
   } catch (error) {
     throw undecodable('An image that the JPEG encoder takes', error);

@@ -15,8 +15,13 @@ function chunk(type: string, data: Uint8Array): Buffer {
   return out;
 }
 
-/** An image as PNG (ISO/IEC 15948), 8 bits a sample. */
-export function encodePng({ width, height, channels, data }: Raster): Uint8Array {
+/** An ICC profile as a chunk of its own (ISO/IEC 15948 §11.3.3.3). */
+function profileChunk(icc: Uint8Array): Buffer {
+  return chunk('iCCP', Buffer.concat([Buffer.from('ICC profile\0\0', 'latin1'), deflateSync(icc)]));
+}
+
+/** An image as PNG (ISO/IEC 15948), 8 bits a sample, with an ICC profile where there is one. */
+export function encodePng({ width, height, channels, data }: Raster, icc?: Uint8Array): Uint8Array {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
@@ -35,6 +40,7 @@ export function encodePng({ width, height, channels, data }: Raster): Uint8Array
   return Buffer.concat([
     SIGNATURE,
     chunk('IHDR', header),
+    ...(icc ? [profileChunk(icc)] : []),
     chunk('IDAT', deflateSync(filtered, { level: 4 })),
     chunk('IEND', new Uint8Array(0)),
   ]);

@@ -1,9 +1,10 @@
 import { Worker } from 'node:worker_threads';
 import { undecodable } from '../../dicom/pixels.ts';
-import type { Rendering } from '../../dicom/rendering.ts';
+import type { ColourProfile, Rendering } from '../../dicom/rendering.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Codecs, CodedFrame } from '../../ports/codecs.ts';
+import { convertColours, planProfile, withProfile } from './colour-profile.ts';
 import type { Job, Outcome } from './job.ts';
 import { encodeJpeg } from './jpeg.ts';
 import { FrameMemory } from './memory.ts';
@@ -52,26 +53,53 @@ export function openCodecs(options: CodecOptions, modules: { log: Log }): Codecs
     });
   }
 
+  const { maxFrameBytes: maxBytes } = options;
   const memory = new FrameMemory(options.maxIdleBytes);
 
-  async function jpeg(samples: Uint8Array, { width, height, quality }: Rendering): Promise<Uint8Array> {
+  /** Images with a profile, which few ask for: what has its own colours already is not converted. */
+  async function renderWithProfile(
+    frames: CodedFrame[],
+    rendering: Rendering,
+    profile: ColourProfile,
+  ): Promise<Uint8Array> {
+    const { icc, convertTo } = await planProfile(profile);
+    const made = await run({
+      kind: 'render',
+      frames: frames.map(owned),
+      rendering: convertTo ? { ...rendering, format: 'image/png' } : rendering,
+      icc,
+      maxBytes,
+    });
+    if (convertTo) return counted(() => convertColours(made, convertTo, rendering));
+    if (rendering.format !== 'image/jpeg' || !icc) return made;
+    return withProfile(await jpeg(made, rendering), icc);
+  }
+
+  async function counted<T>(encode: () => Promise<T>): Promise<T> {
     encoding++;
     try {
-      return await encodeJpeg(samples, width, height, quality);
+      return await encode();
     } finally {
-      memory.giveBack(samples);
       encoding--;
       next();
     }
   }
 
-  const { maxFrameBytes: maxBytes } = options;
+  async function jpeg(samples: Uint8Array, { width, height, quality }: Rendering): Promise<Uint8Array> {
+    try {
+      return await counted(() => encodeJpeg(samples, width, height, quality));
+    } finally {
+      memory.giveBack(samples);
+    }
+  }
+
   return {
     memory: (size) => memory.take(size),
     decode: (frame) => run({ kind: 'decode', frame: owned(frame), maxBytes }),
     transcode: (frame, transferSyntaxUID) =>
       run({ kind: 'transcode', frame: owned(frame), transferSyntaxUID, maxBytes }),
     async render(frames, rendering) {
+      if (rendering.profile) return renderWithProfile(frames, rendering, rendering.profile);
       const made = await run({ kind: 'render', frames: frames.map(owned), rendering, maxBytes });
       return rendering.format === 'image/jpeg' ? jpeg(made, rendering) : made;
     },

@@ -18,7 +18,7 @@ async function perform(job: Job): Promise<Uint8Array> {
   if (jpegLs) await coders.jpegLs.ready();
   if (job.kind === 'decode') return decodeFrame(coders, job.frame, job.maxBytes);
   if (job.kind === 'transcode') return transcodeFrame(coders, job.frame, job.transferSyntaxUID, job.maxBytes);
-  return renderFrames(coders, job.frames, job.rendering, job.maxBytes);
+  return renderFrames(coders, job);
 }
 
 function isFrameMemory(job: Job, { buffer }: Uint8Array): boolean {

@@ -1,9 +1,9 @@
 import { decodedLayout } from '../../dicom/compression.ts';
 import type { DicomElement, DicomJson } from '../../dicom/model.ts';
 import { undecodable } from '../../dicom/pixels.ts';
-import { frameMapping } from '../../dicom/presentation.ts';
+import { frameMapping, profileElement } from '../../dicom/presentation.ts';
 import { fit } from '../../dicom/render-parameters.ts';
-import type { FrameMapping } from '../../dicom/rendering.ts';
+import type { ColourProfile, FrameMapping } from '../../dicom/rendering.ts';
 import type { Codecs, CodedFrame } from '../../ports/codecs.ts';
 import type { InstanceUIDs } from '../../ports/index.ts';
 import { documentOf } from './document.ts';
@@ -24,6 +24,8 @@ export interface RenderModules {
 const CACHE_BYTES = 32 * 1024 * 1024;
 /** Bytes of decoded frames in one moving image: all of them are there before the first byte of it is. */
 const MAX_MOVING_BYTES = 256 * 1024 * 1024;
+/** Profiles of slide scanners have up to a few megabytes; no more than this fits into a JPEG anyway. */
+const MAX_PROFILE_BYTES = 16 * 1024 * 1024;
 const NO_IMAGE = 'An image in a transfer syntax that is decoded';
 const DEFAULT_QUALITY = 90;
 const DEFAULT_FRAME_MS = 100;
@@ -95,9 +97,17 @@ async function make(
     mappings.push(await frameMapping(header, decoded, number, parameters.window, words));
     frames.push(await image.frame(number, codecs.memory));
   }
-  const { format, quality = DEFAULT_QUALITY, viewport, enlarge } = parameters;
+  const { format, quality = DEFAULT_QUALITY, viewport, enlarge, profile: name } = parameters;
+  const profile = name && (await profileOf(opened, header, numbers[0] ?? 1, name));
   const place = fit(viewport, layout.columns, layout.rows, enlarge);
-  return codecs.render(frames, { format, quality, mappings, frameMs: frameMsOf(header), ...place });
+  return codecs.render(frames, {
+    format,
+    quality,
+    mappings,
+    frameMs: frameMsOf(header),
+    ...(profile && { profile }),
+    ...place,
+  });
 }
 
 /** Frame Time, or what Cine Rate or Recommended Display Frame Rate says (PS3.3 C.7.6.5). */
@@ -110,20 +120,50 @@ function frameMsOf(header: DicomJson): number {
   return (rate && 1000 / rate) ?? positive('00181063') ?? DEFAULT_FRAME_MS;
 }
 
-/** The words of a table, which the header holds where they are few. */
-async function readWords({ version, details, stream }: OpenedInstance, element: DicomElement): Promise<Uint16Array> {
+async function profileOf(
+  opened: OpenedInstance,
+  header: DicomJson,
+  number: number,
+  name: ColourProfile['name'],
+): Promise<ColourProfile> {
+  const element = profileElement(header, number);
+  const rule = `An ICC Profile of at most ${MAX_PROFILE_BYTES} bytes`;
+  const value = element && Buffer.from(await readBytes(opened, element, MAX_PROFILE_BYTES, rule));
+  if (!value || value.length === 0) return { name };
+  // Its own size, signature and colour space (ISO 15076-1 §7.2): DICOM pads to an even length.
+  const length = value.length < 132 ? 0 : value.readUInt32BE(0);
+  const isProfile = value.toString('latin1', 36, 40) === 'acsp' && length >= 132 && length <= value.length;
+  if (!isProfile || value.toString('latin1', 16, 20) !== 'RGB ')
+    throw undecodable('An ICC Profile (0028,2000) of RGB colours (PS3.3 C.11.15)');
+  return { name, stored: new Uint8Array(value.subarray(0, length)) };
+}
+
+/** The words of a table. */
+async function readWords(opened: OpenedInstance, element: DicomElement): Promise<Uint16Array> {
   if (element.Value) return Uint16Array.from(element.Value, (value) => Number(value) & 0xffff);
+  const rule = 'A lookup table of at most 65,536 entries (PS3.3 C.11.1.1)';
+  const bytes = await readBytes(opened, element, 2 * 65536, rule);
+  const words = new Uint16Array(Math.floor(bytes.length / 2));
+  for (let i = 0; i < words.length; i++) words[i] = (bytes[2 * i] as number) | ((bytes[2 * i + 1] as number) << 8);
+  return words;
+}
+
+/** A binary value, which the header holds where it is small. @throws DagpacsError `undecodable` with `rule` where it is larger */
+async function readBytes(
+  { version, details, stream }: OpenedInstance,
+  element: DicomElement,
+  maxBytes: number,
+  rule: string,
+): Promise<Uint8Array> {
   let bytes: Uint8Array = Buffer.from(element.InlineBinary ?? '', 'base64');
   const path = element.BulkDataURI?.replace('bulk:/', '');
   const value = path === undefined ? undefined : details.bulk[path];
   if (value) {
-    if (value.length > 2 * 65536) throw undecodable('A lookup table of at most 65,536 entries (PS3.3 C.11.1.1)');
+    if (value.length > maxBytes) throw undecodable(rule);
     const chunks: Uint8Array[] = [];
     for await (const chunk of bulkPart(stream, value, version.transferSyntaxUID, path as string).bytes())
       chunks.push(chunk);
     bytes = Buffer.concat(chunks);
   }
-  const words = new Uint16Array(Math.floor(bytes.length / 2));
-  for (let i = 0; i < words.length; i++) words[i] = (bytes[2 * i] as number) | ((bytes[2 * i + 1] as number) << 8);
-  return words;
+  return bytes;
 }

@@ -1,5 +1,5 @@
 import type { Viewport } from '../../dicom/render-parameters.ts';
-import type { ImageFormat, VoiTransform } from '../../dicom/rendering.ts';
+import type { ImageFormat, ProfileName, VoiTransform } from '../../dicom/rendering.ts';
 import type { InstanceUIDs } from '../../ports/index.ts';
 import type { Scope, ServedPart } from './served.ts';
 
@@ -9,6 +9,8 @@ export interface RenderParameters {
   quality?: number;
   viewport?: Viewport;
   window?: VoiTransform;
+  /** Undefined: no ICC profile in the image. */
+  profile?: ProfileName;
   /** False: never larger than the frame itself. */
   enlarge?: boolean;
 }

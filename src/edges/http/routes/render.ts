@@ -1,6 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 import type { Representation } from '../../../dicom/accept.ts';
-import { parseQuality, parseViewport, parseWindow } from '../../../dicom/render-parameters.ts';
+import {
+  checkProfile,
+  parseProfile,
+  parseQuality,
+  parseViewport,
+  parseWindow,
+} from '../../../dicom/render-parameters.ts';
 import type { ImageFormat } from '../../../dicom/rendering.ts';
 import { checkFrameNumber } from '../../../flows/serve/frame-number.ts';
 import type { Renderable, RenderParameters, StoredDocument } from '../../../flows/serve/rendered.ts';
@@ -17,6 +23,7 @@ interface RenderQuery {
   viewport?: string | undefined;
   window?: string | undefined;
   quality?: string | undefined;
+  iccprofile?: string | undefined;
 }
 
 /** One image of an answer: frames of an instance. */
@@ -89,6 +96,7 @@ export function addRenderRoutes(app: FastifyInstance, context: RouteContext): vo
     parameters: Omit<RenderParameters, 'format'>,
   ) {
     const { reply } = call;
+    checkProfile(parameters.profile, form.type);
     reply.header('vary', [reply.getHeader('vary') ?? [], 'Accept'].flat().join(', '));
     const make = ({ instance, numbers }: Picture) =>
       render.image(instance, numbers, { ...parameters, format: form.type });
@@ -140,10 +148,12 @@ function upTo(count: number): number[] {
 }
 
 /** @throws DagpacsError `invalid-parameter` */
-function parametersOf({ viewport, window, quality }: RenderQuery): Omit<RenderParameters, 'format'> {
+function parametersOf({ viewport, window, quality, iccprofile }: RenderQuery): Omit<RenderParameters, 'format'> {
+  const profile = iccprofile === undefined ? undefined : parseProfile(iccprofile);
   return {
     ...(viewport !== undefined && { viewport: parseViewport(viewport) }),
     ...(window !== undefined && { window: parseWindow(window) }),
     ...(quality !== undefined && { quality: parseQuality(quality) }),
+    ...(profile && { profile }),
   };
 }

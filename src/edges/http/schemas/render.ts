@@ -18,6 +18,14 @@ const query = negotiation.extend({
     .optional()
     .describe('1 to 100, for `image/jpeg`')
     .meta({ examples: ['90'] }),
+  iccprofile: z
+    .string()
+    .optional()
+    .describe(
+      'ICC profile in `image/jpeg` and `image/png`: `no` (default); `yes`: that of the instance, else sRGB; `srgb` or ' +
+        '`displayp3`: colours are converted to it',
+    )
+    .meta({ examples: ['yes'] }),
 });
 const images = (description: string, ...more: string[]): Answer => {
   const types = ['image/jpeg', 'image/png', 'image/gif', ...more];
