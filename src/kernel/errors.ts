@@ -57,6 +57,8 @@ export type ErrorCode =
   | 'chain-unavailable'
   /** The chain's node refuses a transaction; the message has its words. */
   | 'transaction-refused'
+  /** Our account has less ether than a transaction may cost. */
+  | 'account-empty'
   /** The chain is not the one this data directory was anchored on, or its contract is missing. */
   | 'chain-mismatch'
   /** The IPFS node cannot be reached or answers wrongly. */

@@ -57,7 +57,7 @@ export interface Ledger {
   nextNonce(): Promise<{ confirmed: number; pending: number }>;
   /** Signs a transaction for `anchor` at our next free nonce, or in the place of `replaces`, with a higher fee than that. */
   sign(anchor: Anchor, replaces?: SignedTransaction): Promise<SignedTransaction>;
-  /** Hands a signed transaction to the node; a node that has it already is success. @throws DagpacsError `transaction-refused` */
+  /** Hands a signed transaction to the node; a node that has it already is success. @throws DagpacsError `transaction-refused`, `account-empty` */
   broadcast(transaction: SignedTransaction): Promise<void>;
   /** The hash of a block on the chain as it is now; undefined where the chain is not that long. */
   hashAt(block: number): Promise<Hex | undefined>;

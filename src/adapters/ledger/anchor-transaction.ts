@@ -20,6 +20,12 @@ function feesIn(raw: SignedTransaction['raw']): Fees {
   return { type: 'eip1559', maxFeePerGas, maxPriorityFeePerGas: maxPriorityFeePerGas ?? 0n };
 }
 
+/** What a signed transaction may take from its account: a node refuses it where the account holds less. */
+export function highestCost(raw: SignedTransaction['raw']): bigint {
+  const { gas = 0n, gasPrice, maxFeePerGas } = parseTransaction(raw);
+  return gas * (maxFeePerGas ?? gasPrice ?? 0n);
+}
+
 /** Signs anchors for one account, and gives each a nonce of its own until the node knows it. */
 export class AnchorSigner {
   readonly #node: Node;

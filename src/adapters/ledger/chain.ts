@@ -5,7 +5,7 @@ import type { Log } from '../../kernel/log.ts';
 import type { Anchored, Hex, LedgerStatus, SignedTransaction } from '../../ports/ledger.ts';
 import { anchorsOf, isoTime } from './anchor-events.ts';
 import { abi } from './anchor-log.ts';
-import { AnchorSigner } from './anchor-transaction.ts';
+import { AnchorSigner, highestCost } from './anchor-transaction.ts';
 import type { Anvil } from './anvil.ts';
 import { contractOn } from './deploy.ts';
 import { accountOf } from './key.ts';
@@ -164,6 +164,7 @@ export class Chain {
       const refusal = refusalOf(error);
       if (!refusal) await ask('sending a transaction', Promise.reject(error));
       if (!(await this.#knows(hash))) {
+        await this.#mustAfford(raw);
         throw new DagpacsError('transaction-refused', `the node refuses a transaction: ${reasonOf(error)}`);
       }
     }
@@ -206,6 +207,13 @@ export class Chain {
     });
     if (!(await this.#view(asked)))
       throw new DagpacsError('chain-mismatch', 'our account is not a member of the consortium');
+  }
+
+  /** Said apart from other refusals: a higher fee is no remedy. @throws DagpacsError `account-empty` */
+  async #mustAfford(raw: Hex): Promise<void> {
+    const held = await ask('our balance', getBalance(this.#node, { address: this.#sender }));
+    if (held >= highestCost(raw)) return;
+    throw new DagpacsError('account-empty', `our account cannot pay for an anchor: send ether to ${this.#sender}`);
   }
 
   /** The block's header, or null where the chain is not that long. */

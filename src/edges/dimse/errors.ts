@@ -62,6 +62,7 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   'block-damaged': PROCESSING_FAILURE,
   'chain-unavailable': PROCESSING_FAILURE,
   'transaction-refused': PROCESSING_FAILURE,
+  'account-empty': PROCESSING_FAILURE,
   'chain-mismatch': PROCESSING_FAILURE,
   'swarm-unavailable': PROCESSING_FAILURE,
   'backup-refused': PROCESSING_FAILURE,

@@ -29,6 +29,7 @@ const STATUS: Record<ErrorCode, number> = {
   'storage-failed': 500,
   'chain-unavailable': 503,
   'transaction-refused': 503,
+  'account-empty': 503,
   'chain-mismatch': 503,
   'swarm-unavailable': 503,
   'backup-refused': 500,
