@@ -63,8 +63,8 @@ test('memory stays flat while a slow reader takes 750 MB', async (t) => {
     transferSyntaxUID: '1.2.840.10008.1.2.1',
     size: SIZE,
     datasetOffset: 0,
-    sha256: chunk,
-    receivedAt: '',
+    sha256: chunk.subarray(0, 32),
+    receivedAt: '2026-01-01T00:00:00.000Z',
     async *bytes() {
       yield Buffer.from(chunk);
     },
