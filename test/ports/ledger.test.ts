@@ -292,9 +292,8 @@ test('events carry what was anchored', async (t) => {
   await until(ledger, 'connected');
   const anchor = await anchorAfter(ledger, 2);
   const { transactionHash } = await send(ledger, anchor);
-  // Anvil shows a block a moment before what is final with it.
   const finalized = await eventually(async () => (await ledger.finalized()) || undefined);
-  t.equal(finalized, 1, 'by the node’s own notion, which is two blocks behind');
+  t.equal(finalized, 1, 'by the node’s own notion: two blocks behind, a moment later');
   const receipt = (await request('eth_getTransactionReceipt', transactionHash)) as {
     logs: { data: Hex; topics: [Hex, ...Hex[]] }[];
   };
