@@ -46,8 +46,8 @@ export interface VersionDetails {
 export interface Addition extends Omit<Version, 'version'>, VersionDetails {
   /** The parsed header, for the query keys. */
   dataset: DicomJson;
-  /** The log's end after its instance node. */
-  next: Position;
+  /** The log's end after its instance node, where that is known when it is added. */
+  next?: Position;
 }
 
 /** A node's word that it holds all of a batch pinned. */
@@ -122,10 +122,11 @@ export interface Index {
   /** How far the index has followed the log. */
   cursor(): Position;
   /**
-   * Adds versions (a rejection note, `dicom/rejection-note.ts`, hides what it names) and moves the cursor in one transaction, which is committed when `durable` resolves and rolled back when
-   * it rejects (and then so does this). A node that is held already is passed over. Calls run one after the other.
+   * Adds versions (a rejection note, `dicom/rejection-note.ts`, hides what it names) and moves the cursor in one transaction,
+   * which is committed when `durable` resolves (to the log's end after them) and rolled back when it rejects (and then so does
+   * this). A node that is held already is passed over. Calls run one after the other.
    */
-  add(additions: Addition[], durable?: Promise<void>): Promise<void>;
+  add(additions: Addition[], durable?: Promise<Position | undefined>): Promise<void>;
   /** Adds a batch from its record, linking the versions whose nodes it lists in leaf order; idempotent by id. */
   addBatch(
     batch: Omit<Batch, 'transactions' | 'studies' | 'confirmations'>,

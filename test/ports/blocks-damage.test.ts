@@ -170,3 +170,29 @@ test('success waits for the sync, and nothing is promised after one that failed'
   await t.rejects(store.commit(), { code: 'storage-failed' });
   await store.close();
 });
+
+test('where the write itself syncs, a full disk is overload, and after another failure nothing is promised', async (t) => {
+  const directory = await tempFolder(t);
+  const store = await open(directory);
+  const [full, after, broken] = [block(100), block(200), block(300)] as const;
+  /** As one that waits for what it appends. */
+  const keep = async ({ cid, bytes }: { cid: Cid; bytes: Uint8Array }) => {
+    const results = await Promise.allSettled([store.append(cid, [bytes]), store.commit()]);
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  };
+  await nextCall(directory, 'writev', async () => {
+    throw Object.assign(new Error('no space'), { code: 'ENOSPC' });
+  });
+  await t.rejects(keep(full), { code: 'pushback' });
+  await keep(after);
+  t.ok(after.bytes.equals(await store.read(after.cid)));
+  // By fdatasync elsewhere, whose failure is tested above.
+  if (process.platform === 'linux') {
+    await nextCall(directory, 'writev', async () => {
+      throw Object.assign(new Error('input/output error'), { code: 'EIO' });
+    });
+    await t.rejects(keep(broken), { code: 'storage-failed' });
+    await t.rejects(keep(after), { code: 'storage-failed' });
+  }
+  await store.close();
+});

@@ -42,7 +42,7 @@ test('the database file', async (t) => {
   for (const name of readdirSync(dataDir)) {
     t.equal(statSync(join(dataDir, name)).mode & 0o777, 0o600, `${name} is nobody else's to read`);
   }
-  const waiting = first.add([made({ study: '1.1', series: '1.1.1', sop: '1.1.1.2' })], Promise.resolve());
+  const waiting = first.add([made({ study: '1.1', series: '1.1.1', sop: '1.1.1.2' })], Promise.resolve(undefined));
   await first.close();
   await waiting;
 

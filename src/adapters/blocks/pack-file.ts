@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { carHeader, parseSection } from '../../ipld/car.ts';
@@ -30,14 +31,32 @@ export async function listPacks(directory: string): Promise<number[]> {
     .sort((a, b) => a - b);
 }
 
+/** A pack open for appending. */
+export interface OpenPack {
+  file: FileHandle;
+  /** The same file, whose writes are durable when they return. Undefined where a system has no such writes. */
+  synced: FileHandle | undefined;
+  end: number;
+}
+
+/** Opens a pack to append to it at `end`. */
+export async function openPack(directory: string, pack: number, end: number): Promise<OpenPack> {
+  const path = packPath(directory, pack);
+  const { O_RDWR, O_DSYNC } = constants;
+  // Elsewhere than on Linux O_DSYNC is missing or does not reach the disk, as fdatasync by libuv does.
+  const synced = process.platform === 'linux' ? await open(path, O_RDWR | O_DSYNC) : undefined;
+  return { file: await open(path, 'r+'), synced, end };
+}
+
 /** Makes an empty pack, durable with its directory entry. */
-export async function createPack(directory: string, pack: number): Promise<{ file: FileHandle; end: number }> {
+export async function createPack(directory: string, pack: number): Promise<OpenPack> {
   const file = await open(packPath(directory, pack), 'wx+', 0o600);
   const header = carHeader();
   await file.write(header, 0, header.length, 0);
   await file.sync();
+  await file.close();
   await syncDirectory(directory);
-  return { file, end: header.length };
+  return openPack(directory, pack, header.length);
 }
 
 export async function syncDirectory(directory: string): Promise<void> {

@@ -9,7 +9,7 @@ import type { Log } from '../../kernel/log.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
 import { Locations } from './locations.ts';
 import type { BlockStoreOptions } from './options.ts';
-import { createPack, listBlocks, listPacks, PackEnds, packPath, readExactly, writeAll } from './pack-file.ts';
+import { createPack, listBlocks, listPacks, openPack, PackEnds, packPath, readExactly, writeAll } from './pack-file.ts';
 import { PackWriter, storageFailed } from './pack-writer.ts';
 import { recover, replay } from './recover.ts';
 import { MARK, MARK_BYTES, placeThinPack, settleThinPacks, writeThinPack } from './thin.ts';
@@ -66,7 +66,7 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
   await settleThinPacks(directory, await readdir(directory), locations);
   const found = await recover(directory, locations, log);
   const current = found?.intact
-    ? { pack: found.pack, file: await open(packPath(directory, found.pack), 'r+'), end: found.end }
+    ? { pack: found.pack, ...(await openPack(directory, found.pack, found.end)) }
     : await nextPack(directory, Math.max(found?.pack ?? 0, locations.cursor.pack) + 1);
 
   let packBytes = 0;

@@ -5,7 +5,7 @@ import { diskFull, isDiskFull } from '../../kernel/disk-full.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Position } from '../../ports/blocks.ts';
 import type { Locations } from './locations.ts';
-import { createPack, writeAll } from './pack-file.ts';
+import { createPack, type OpenPack, writeAll } from './pack-file.ts';
 
 interface Append {
   cid: Cid;
@@ -27,7 +27,9 @@ const ROUND_BYTES = 8 * 1024 * 1024;
 
 /**
  * The only writer of the packs. Appends are written in the order of the calls, so that a crash can only cut the end off;
- * commits that wait at the same time share one fdatasync.
+ * commits that wait at the same time share one sync. Where all that is not durable yet is written in one round, the round
+ * is written through a descriptor that syncs what it writes: the disk need not wait for the event loop in between, which
+ * may be busy with what other senders send.
  */
 export class PackWriter {
   readonly #directory: string;
@@ -35,6 +37,8 @@ export class PackWriter {
   readonly #locations: Locations;
   #pack: number;
   #file: FileHandle;
+  /** The same file, whose writes are durable when they return; where the system has that. */
+  #synced: FileHandle | undefined;
   #end: number;
   readonly #onNewPack: (pack: number, file: FileHandle) => void;
 
@@ -51,7 +55,7 @@ export class PackWriter {
   constructor(
     options: { directory: string; packBytes: number },
     locations: Locations,
-    current: { pack: number; file: FileHandle; end: number },
+    current: OpenPack & { pack: number },
     onNewPack: (pack: number, file: FileHandle) => void,
   ) {
     this.#directory = options.directory;
@@ -59,6 +63,7 @@ export class PackWriter {
     this.#locations = locations;
     this.#pack = current.pack;
     this.#file = current.file;
+    this.#synced = current.synced;
     this.#end = current.end;
     this.#onNewPack = onNewPack;
   }
@@ -82,26 +87,38 @@ export class PackWriter {
     if (this.#durable >= this.#appended) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#waiters.push({ target: this.#appended, resolve, reject });
-      if (!this.#syncing) void this.#syncLoop();
+      // Where something is still to be written, the writer looks at who waits when it is.
+      if (this.#written === this.#appended) void this.#sync();
     });
   }
 
   async #writeQueue(): Promise<void> {
-    // Appends of the same turn go out together.
+    // Appends of the same turn go out together, and know who waits for them.
     await undefined;
     while (this.#queue.length > 0) {
       const round = this.#takeRound();
+      const synced = this.#mayWriteSynced() ? this.#synced : undefined;
+      if (synced) this.#syncing = true;
       try {
         if (this.#end >= this.#packBytes) await this.#nextPack();
-        await this.#write(round);
+        await this.#write(round, synced && this.#synced);
       } catch (error) {
         const failure = storageFailed('append to a pack', error);
         for (const append of round) append.reject(failure);
       }
       this.#written += round.length;
+      if (synced) {
+        this.#syncing = false;
+        this.#settle(this.#written, this.position);
+      } else void this.#sync();
     }
     // In the same turn as the last look at the queue, or an append in between would find no writer.
     this.#writing = undefined;
+  }
+
+  /** Whether somebody waits for what is written next, and all before it is durable. */
+  #mayWriteSynced(): boolean {
+    return this.#waiters.length > 0 && !this.#syncing && this.#durable === this.#written;
   }
 
   #takeRound(): Append[] {
@@ -114,7 +131,7 @@ export class PackWriter {
     return this.#queue.splice(0, count);
   }
 
-  async #write(round: Append[]): Promise<void> {
+  async #write(round: Append[], synced: FileHandle | undefined): Promise<void> {
     const buffers: Uint8Array[] = [];
     const places: { cid: Cid; offset: number; length: number }[] = [];
     let end = this.#end;
@@ -125,8 +142,9 @@ export class PackWriter {
       end += head.length + length;
     }
     try {
-      await writeAll(this.#file, buffers, this.#end);
+      await writeAll(synced ?? this.#file, buffers, this.#end);
     } catch (error) {
+      if (synced && !isDiskFull(error)) this.#break('sync a pack', error);
       // A part of a section must not stay in the log, or what follows it could not be read.
       await this.#file.truncate(this.#end).catch((cause) => this.#break('cut back a pack', cause));
       throw error;
@@ -140,36 +158,45 @@ export class PackWriter {
 
   async #nextPack(): Promise<void> {
     await this.#file.datasync();
-    const { file, end } = await createPack(this.#directory, this.#pack + 1);
+    const { file, synced, end } = await createPack(this.#directory, this.#pack + 1);
+    await this.#synced?.close();
     this.#pack += 1;
     this.#file = file;
+    this.#synced = synced;
     this.#end = end;
     this.#onNewPack(this.#pack, file);
   }
 
-  async #syncLoop(): Promise<void> {
+  /** Syncs what is written as long as somebody waits for it. */
+  async #sync(): Promise<void> {
+    if (this.#syncing) return;
     this.#syncing = true;
-    while (this.#waiters.length > 0) {
-      const target = Math.max(...this.#waiters.map((waiter) => waiter.target));
-      while (this.#written < target) await this.#writing;
+    while (this.#waiters.some(({ target }) => target <= this.#written)) {
       const written = this.#written;
       const position = this.position;
       try {
         if (this.#broken) throw this.#broken;
         await this.#file.datasync();
-        this.#durable = written;
-        this.#locations.settle(position);
       } catch (error) {
         this.#break('sync a pack', error);
       }
-      const done = this.#waiters.filter((waiter) => waiter.target <= written);
-      this.#waiters = this.#waiters.filter((waiter) => waiter.target > written);
-      for (const waiter of done) {
-        if (this.#broken) waiter.reject(this.#broken);
-        else waiter.resolve();
-      }
+      this.#settle(written, position);
     }
     this.#syncing = false;
+  }
+
+  /** All of the first `written` appends is durable, up to `position`, or nothing is certain any more. */
+  #settle(written: number, position: Position): void {
+    if (!this.#broken) {
+      this.#durable = written;
+      this.#locations.settle(position);
+    }
+    const done = this.#waiters.filter(({ target }) => target <= written);
+    this.#waiters = this.#waiters.filter(({ target }) => target > written);
+    for (const waiter of done) {
+      if (this.#broken) waiter.reject(this.#broken);
+      else waiter.resolve();
+    }
   }
 
   #break(what: string, cause: unknown): void {
@@ -178,6 +205,7 @@ export class PackWriter {
 
   async close(): Promise<void> {
     if (!this.#broken) await this.commit();
+    await this.#synced?.close();
   }
 }
 

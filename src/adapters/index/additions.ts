@@ -61,7 +61,7 @@ export class Additions {
     if (instance === 0) {
       const held = this.#held(addition, study);
       if (!held) {
-        this.#state.moveTo(addition.next);
+        this.#follow(addition);
         return;
       }
       instance = held.id;
@@ -92,7 +92,7 @@ export class Additions {
     this.#insert(addition, { id, instance, series: series.id, version, previous });
     this.#state.change('versions', 1);
     this.#state.change('pending', 1);
-    this.#state.moveTo(addition.next);
+    this.#follow(addition);
     if (study.allSeries.refresh(series, addition.dataset)) study.recount = true;
     this.#studies.refresh(study, addition.dataset);
     this.#studies.include(study, 'modalities', series.modality);
@@ -111,6 +111,10 @@ export class Additions {
 
   forget(): void {
     this.#studies.forget();
+  }
+
+  #follow({ next }: Addition): void {
+    if (next) this.#state.moveTo(next);
   }
 
   /** The instance as it is held, or undefined where this very node is. */
@@ -148,7 +152,7 @@ export class Additions {
       NO_NUMBER,
       id,
     );
-    this.#state.moveTo(addition.next);
+    this.#follow(addition);
     if (instance === 0) return;
     this.#insert(addition, { id, instance, series: own.id, version: 1, previous: null });
     this.#state.change('versions', 1);

@@ -2,8 +2,8 @@ import type { Connection } from './database.ts';
 
 interface Job {
   apply(): void;
-  /** Resolves to the reason why what the job follows did not become durable, or to undefined. */
-  settled: Promise<{ reason: unknown } | undefined> | undefined;
+  /** Resolves when what the job follows is durable, to what is then left to write, or to the reason why it is not. */
+  settled: Promise<{ conclude(): void } | { reason: unknown }> | undefined;
   resolve(): void;
   reject(reason: unknown): void;
 }
@@ -38,11 +38,14 @@ export class WriteQueue {
     this.#hooks = hooks;
   }
 
-  /** Runs `apply` in a transaction that is committed when `durable` resolves. Rejects with its reason, or with the job's own error. */
-  submit(apply: () => void, durable?: Promise<void>): Promise<void> {
+  /**
+   * Runs `apply` in a transaction that is committed when `durable` resolves, after `conclude` got what it resolved to.
+   * Rejects with its reason, or with the job's own error.
+   */
+  submit<T = void>(apply: () => void, durable?: Promise<T>, conclude?: (value: T) => void): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const settled = durable?.then(
-      () => undefined,
+      (value) => ({ conclude: () => conclude?.(value) }),
       (reason: unknown) => ({ reason }),
     );
     this.#waiting.push({ apply, settled, resolve, reject });
@@ -82,14 +85,17 @@ export class WriteQueue {
       this.#waiting = [];
       jobs = this.#fill(jobs);
       const durable: Job[] = [];
+      const conclusions: { conclude(): void }[] = [];
       for (const job of jobs) {
-        const failure = job.settled ? await job.settled : undefined;
-        if (failure) job.reject(failure.reason);
+        const settled = await job.settled;
+        if (settled && 'reason' in settled) job.reject(settled.reason);
         else durable.push(job);
+        if (settled && 'conclude' in settled) conclusions.push(settled);
       }
       if (durable.length < jobs.length) this.#rollback();
       if (!this.#filled) jobs = this.#fill(durable);
       try {
+        if (this.#filled) for (const last of conclusions) last.conclude();
         if (this.#filled) this.#commit();
         for (const job of jobs) job.resolve();
       } catch (error) {

@@ -57,9 +57,13 @@ export function openIndex(options: IndexOptions): Index {
       return { pack, offset };
     },
     add: (list, durable) =>
-      queue.submit(() => {
-        for (const addition of list) additions.add(addition);
-      }, durable),
+      queue.submit(
+        () => {
+          for (const addition of list) additions.add(addition);
+        },
+        durable,
+        (end) => end && state.moveTo(end),
+      ),
     addBatch: (batch, nodes, studies, next) =>
       queue.submit(() => {
         batches.add(batch, nodes, studies);

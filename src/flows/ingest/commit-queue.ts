@@ -6,10 +6,11 @@ import type { Addition, Index } from '../../ports/index.ts';
 
 /** A dag-cbor block for the log, and what the index does once it is there. */
 type Entry = {
-  appended: Promise<Position>;
+  /** Resolves to the log's end after it when it, and all that it needs, is durable. */
+  durable: Promise<Position>;
   resolve(): void;
   reject(error: unknown): void;
-} & ({ addition: Omit<Addition, 'next'> } | { addBatch(next: Position): Promise<void> });
+} & ({ addition: Addition } | { addBatch(next: Position): Promise<void> });
 
 /** Additions that one index transaction takes. */
 const GROUP = 64;
@@ -38,11 +39,7 @@ export class CommitQueue {
    * Appends an instance node whose blocks are `written`; resolves when all are durable and its version is indexed.
    * @throws DagpacsError `storage-failed`
    */
-  version(
-    node: { cid: Cid; bytes: Uint8Array },
-    written: Promise<void>,
-    addition: Omit<Addition, 'next'>,
-  ): Promise<void> {
+  version(node: { cid: Cid; bytes: Uint8Array }, written: Promise<void>, addition: Addition): Promise<void> {
     return this.#enqueue(node, written, { addition });
   }
 
@@ -59,14 +56,15 @@ export class CommitQueue {
   #enqueue(
     block: { cid: Cid; bytes: Uint8Array },
     written: Promise<void>,
-    work: { addition: Omit<Addition, 'next'> } | { addBatch(next: Position): Promise<void> },
+    work: { addition: Addition } | { addBatch(next: Position): Promise<void> },
   ): Promise<void> {
     return new Promise((resolve, reject) => {
       const append = this.#blocks.append(block.cid, [block.bytes]);
-      const appended = Promise.all([append, written]).then(([end]) => end);
+      // Asked for in the same turn, so that the disk writes and syncs at once while others are received.
+      const durable = Promise.all([append, written, this.#blocks.commit()]).then(([end]) => end);
       // Its failure is handled where the group awaits it.
-      appended.catch(() => undefined);
-      this.#waiting.push({ appended, resolve, reject, ...work });
+      durable.catch(() => undefined);
+      this.#waiting.push({ durable, resolve, reject, ...work });
       this.#running ??= this.#run();
     });
   }
@@ -80,8 +78,7 @@ export class CommitQueue {
         this.#behind = false;
         const first = group[0] as Entry;
         if ('addBatch' in first) {
-          const next = await first.appended;
-          await this.#blocks.commit();
+          const next = await first.durable;
           await this.#indexing(first.addBatch(next));
         } else {
           await this.#addVersions(group);
@@ -101,14 +98,10 @@ export class CommitQueue {
     return this.#waiting.splice(0, Math.max(1, count));
   }
 
+  /** The rows are written while the disk writes and syncs, and committed only after it has. */
   async #addVersions(group: Entry[]): Promise<void> {
-    const additions: Addition[] = [];
-    for (const entry of group) {
-      const next = await entry.appended;
-      if ('addition' in entry) additions.push({ ...entry.addition, next });
-    }
-    // The rows are written while the disk syncs, and committed only after it has.
-    const durable = this.#blocks.commit();
+    const additions = group.flatMap((entry) => ('addition' in entry ? [entry.addition] : []));
+    const durable = Promise.all(group.map((entry) => entry.durable)).then((ends) => ends.at(-1));
     await this.#indexing(this.#index.add(additions, durable));
   }
 

@@ -68,12 +68,12 @@ export function batchSuite(t: Test, open: OpenIndex): void {
   t.test('a transaction is kept though versions wait for the disk', async (t) => {
     const index = await open(t);
     await index.addBatch(batchOf(0), [], [], { pack: 0, offset: 1 });
-    const disk = Promise.withResolvers<void>();
+    const disk = Promise.withResolvers<undefined>();
     const waiting = index.add([made({ study: '1.1', series: '1.1.1', sop: '1.1.1.1' })], disk.promise);
     index.addTransaction(batchOf(0).id, { nonce: 0, hash: '0x01', raw: '0x02' });
     t.equal(index.batch(batchOf(0).id)?.transactions.length, 1);
     t.equal(index.counts().versions, 0);
-    disk.resolve();
+    disk.resolve(undefined);
     await waiting;
     t.equal(index.counts().versions, 1);
   });

@@ -57,16 +57,16 @@ export function versionSuite(t: Test, open: OpenIndex): void {
 
   t.test('rows are seen when they are durable, and gone when they are not', async (t) => {
     const index = await open(t);
-    const disk = Promise.withResolvers<void>();
+    const disk = Promise.withResolvers<undefined>();
     const first = index.add([one], disk.promise);
-    const failing = Promise.withResolvers<void>();
+    const failing = Promise.withResolvers<undefined>();
     const second = index.add([two], failing.promise);
     const third = index.add([report]);
     t.equal(index.version('1.1.1.1'), undefined, 'not yet durable, not yet seen');
     index.setValue('chain', '31337');
     t.equal(index.getValue('chain'), '31337', 'other writes do not wait for the disk');
     t.equal(index.counts().versions, 0);
-    disk.resolve();
+    disk.resolve(undefined);
     await first;
     t.equal(index.version('1.1.1.1')?.version, 1);
     failing.reject(new Error('the disk is gone'));
