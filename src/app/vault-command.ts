@@ -14,7 +14,8 @@ read from standard input. A backup is all that a rebuild needs beside the chain 
 can read every study.
 
 With --base (a whole backup, then its increments in their order) only what changed since is written, and which keys were
-erased; restore takes them with --from in the same order. An erased key is still in the older files: destroy them.
+erased; restore takes them with --from in the same order, and brings no key back that was erased from the data directory
+it restores into. An erased key is still in the older files: destroy them.
 `;
 
 /** `dagpacs vault`. @returns the exit code */
@@ -46,7 +47,9 @@ export function vaultCommand(args: string[]): Promise<number> {
     }
     const release = lockDirectory(dataDir);
     try {
-      process.stdout.write(`${await restoreKeys(dataDir, files ?? [], passphrase)} keys are in ${dataDir}\n`);
+      const { keys, erased } = await restoreKeys(dataDir, files ?? [], passphrase);
+      const left = erased === 0 ? '' : `; ${erased} were erased since, and stay so`;
+      process.stdout.write(`${keys} keys are in ${dataDir}${left}\n`);
       return 0;
     } finally {
       release();

@@ -31,6 +31,11 @@ export function verifyCommand(args: string[]): Promise<number> {
     }
     if (receipt === undefined || rpc === undefined || !URL.canParse(rpc))
       throw new UsageError('--receipt and --rpc are needed');
+    for (const name of ['contract', 'institution'] as const) {
+      const address = values[name];
+      if (address !== undefined && !/^0x[0-9a-f]{40}$/i.test(address))
+        throw new UsageError(`--${name} must be an address: 0x and 40 hexadecimal digits`);
+    }
     return check(receipt, rpc, instance, expectations(values));
   });
 }

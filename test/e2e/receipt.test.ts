@@ -158,6 +158,7 @@ test('receipts prove instances, versions and studies, with no bridge left', asyn
   t.match(await run('receipt', '--contract', `0x${'1'.repeat(40)}`), { code: 1, stdout: /FAIL {2}contract/ });
   t.match(await run('receipt', '--instance', join(folder, 'none')), { code: 2 });
   t.match(await run('receipt', '--wrong'), { code: 2, stderr: /Usage/ });
+  t.match(await run('receipt', '--contract', '0x12'), { code: 2, stderr: /--contract must be an address/ });
   t.match(await verify(folder, '--receipt', at.receipt as string, '--rpc', 'http://127.0.0.1:1'), { code: 2 });
 
   const node = remembered(httpRpc(rpc));

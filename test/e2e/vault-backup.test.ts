@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'tap';
@@ -77,6 +77,9 @@ test('an increment holds what is new, and erasures carry over', async (t) => {
   t.match(await vault(dataDir, 'correct horse', 'backup', '--out', whole), { code: 0, stdout: /^3 keys/ });
   const itself = backupKeys(dataDir, whole, 'correct horse', [whole]);
   await t.rejects(itself, { code: 'bad-setting', message: /is a base too/ }, 'a base is not written over');
+  await symlink(whole, join(folder, 'link'));
+  const linked = backupKeys(dataDir, join(folder, 'link'), 'correct horse', [whole]);
+  await t.rejects(linked, { code: 'bad-setting', message: /is a base too/ }, 'nor by another name');
   await held.ensure('1.2.5');
   const changed = await vault(dataDir, 'correct horse', 'backup', '--out', first, '--base', whole);
   t.match(changed, { code: 0, stdout: /^1 keys .* 0 are gone/ });
@@ -98,4 +101,38 @@ test('an increment holds what is new, and erasures carry over', async (t) => {
   t.match(await vault(empty, 'correct horse', 'restore', ...all), { code: 0, stdout: /^3 keys/ });
   const studies = await readdir(join(empty, 'vault', 'studies'));
   t.strictSame(studies.sort(), (await readdir(join(directory, 'studies'))).sort(), 'the erased key is gone here too');
+});
+
+test('no backup brings back a key that was erased where it is restored, or that it says was', async (t) => {
+  const dataDir = await tempFolder(t);
+  const folder = await tempFolder(t);
+  const [old, young] = [join(folder, 'old'), join(folder, 'young')];
+  const directory = join(dataDir, 'vault');
+  const held = await openFileVault({ directory });
+  const [erased, kept] = [await held.ensure('1.2.3'), await held.ensure('1.2.4')];
+  await backupKeys(dataDir, old, 'correct horse');
+  await held.erase('1.2.3');
+  const again = await held.ensure('1.2.3');
+  t.notSame(again, erased);
+
+  const restored = await vault(dataDir, 'correct horse', 'restore', '--from', old);
+  t.match(restored, { code: 0, stdout: /^2 keys .*; 1 were erased since/ });
+  const keys = await openFileVault({ directory });
+  t.same(await keys.find('1.2.3'), again, 'the study came again, and keeps its new key');
+  t.same(await keys.find('1.2.4'), kept);
+
+  await keys.erase('1.2.3');
+  await vault(dataDir, 'correct horse', 'restore', '--from', old);
+  t.equal(await (await openFileVault({ directory })).find('1.2.3'), undefined);
+  await backupKeys(dataDir, young, 'correct horse', [old]);
+  const empty = await tempFolder(t);
+  t.match(await vault(empty, 'correct horse', 'restore', '--from', old, '--from', young), {
+    code: 0,
+    stdout: /^2 keys/,
+  });
+  t.match(await vault(empty, 'correct horse', 'restore', '--from', old), { code: 0, stdout: /1 were erased since/ });
+  const elsewhere = await openFileVault({ directory: join(empty, 'vault') });
+  t.equal(await elsewhere.find('1.2.3'), undefined, 'the note of it went with the backup');
+  t.same(await elsewhere.find('1.2.4'), kept);
+  for (const name of await readdir(join(directory, 'erased'))) t.match(name, /^[0-9a-f]{64}$/);
 });

@@ -12,7 +12,7 @@ import { abi } from '../../src/adapters/ledger/anchor-log.ts';
 import { type Anvil, startAnvil } from '../../src/adapters/ledger/anvil.ts';
 import { Governance } from '../../src/adapters/ledger/governance.ts';
 import { openLedger } from '../../src/adapters/ledger/ledger.ts';
-import { type LedgerOptions, ledgerDefaults } from '../../src/adapters/ledger/options.ts';
+import { finalityByProfile, type LedgerOptions, ledgerDefaults } from '../../src/adapters/ledger/options.ts';
 import type { Log } from '../../src/kernel/log.ts';
 import type { Anchor, Anchored, Hex, Ledger, LedgerStatus } from '../../src/ports/ledger.ts';
 import { testProfile } from '../fixtures/chain.ts';
@@ -82,7 +82,7 @@ const chains: Record<string, (t: Test) => Promise<Partial<LedgerOptions>>> = {
   'child anvil': async () => ({}),
   'outside chain': async (t) => {
     const { anvil } = await outsideChain(t);
-    return { rpc: anvil.url, key: KEY, finalityDepth: 0 };
+    return { rpc: anvil.url, key: KEY, finalityDepth: finalityByProfile.qbft };
   },
 };
 

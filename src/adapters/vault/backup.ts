@@ -1,8 +1,9 @@
 import { createCipheriv, createDecipheriv, hash, randomBytes, scrypt } from 'node:crypto';
-import { readdir, readFile, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { DagpacsError } from '../../kernel/errors.ts';
 import { replaceFile } from '../../kernel/replace-file.ts';
+import { erasedFrom, eraseKey, ifThere, noteOf } from './erased.ts';
 
 /**
  * A backup of what follows from nothing else: the vault's keys, and the chain's account and contract. One file:
@@ -28,8 +29,10 @@ const BASE = 'base';
 const GONE = '-';
 
 /** What is taken, relative to the data directory. */
-const ENTRY = /^(?:vault\/studies\/[0-9a-f]{64}|vault\/[a-z][a-z0-9-]*\.key|chain\/key|chain\/deployment\.json)$/;
-const FOLDERS = ['vault', 'vault/studies', 'chain'];
+const ENTRY =
+  /^(?:vault\/(?:studies|erased)\/[0-9a-f]{64}|vault\/[a-z][a-z0-9-]*\.key|chain\/key|chain\/deployment\.json)$/;
+const STUDIES = 'vault/studies';
+const FOLDERS = ['vault', STUDIES, 'vault/erased', 'chain'];
 
 /**
  * Writes a backup of a data directory's keys to `file` (mode 0600), which is replaced whole or not at all. The bridge may
@@ -47,21 +50,26 @@ export async function backupKeys(
   if (passphrase.length < SHORTEST_PASSPHRASE) {
     throw new DagpacsError('bad-setting', `the passphrase has fewer than ${SHORTEST_PASSPHRASE} characters`);
   }
-  if (bases.some((base) => resolve(base) === resolve(file)))
+  for (const base of bases) {
+    if (!(await sameFile(base, file))) continue;
     throw new DagpacsError('bad-setting', `${file} is a base too: an increment must not take its base's place`);
+  }
   const before = await openBackups(bases, passphrase);
   const parts: Buffer[] = before.digest ? [...entry(BASE, before.digest)] : [];
   const names = await entriesOf(dataDir);
   if (names.length === 0)
     throw new DagpacsError('bad-setting', 'the data directory has no keys', { attribute: 'DAGPACS_DATA_DIR' });
   let keys = 0;
+  const present = new Set<string>();
   for (const name of names) {
-    const content = await attempt('read', () => readFile(join(dataDir, name)));
+    const content = await readIfThere(join(dataDir, name));
+    // It was erased since the folder was listed.
+    if (!content) continue;
+    present.add(name);
     if (before.entries.get(name)?.equals(content)) continue;
     parts.push(...entry(name, content));
-    keys += 1;
+    if (content.length > 0) keys += 1;
   }
-  const present = new Set(names);
   const gone = [...before.entries.keys()].filter((name) => !present.has(name));
   for (const name of gone) parts.push(...entry(GONE + name, Buffer.alloc(0)));
   const salt = randomBytes(SALT_BYTES);
@@ -75,24 +83,38 @@ export async function backupKeys(
 
 /**
  * Writes a backup's keys (a whole one, then increments in their order) into a data directory that holds none of them, or the
- * same, and takes from it those that are gone since. Nothing is written unless all of it is authentic and agrees with what is
- * there.
- * @returns how many keys it holds
+ * same, and takes from it those that are gone since. A key that was erased there, or that the backup says was, stays erased.
+ * Nothing is written unless all of it is authentic and agrees with what is there.
+ * @returns how many keys it holds, and how many of them are left out since they were erased
  * @throws DagpacsError `backup-refused`, `storage-failed`
  */
-export async function restoreKeys(dataDir: string, files: readonly string[], passphrase: string): Promise<number> {
+export async function restoreKeys(
+  dataDir: string,
+  files: readonly string[],
+  passphrase: string,
+): Promise<{ keys: number; erased: number }> {
   const { entries, gone } = await openBackups(files, passphrase);
-  const missing: [string, Buffer][] = [];
-  for (const [name, content] of [...entries, ...gone]) {
+  const vault = join(dataDir, 'vault');
+  const erasedHere = await attempt('list', () => erasedFrom(vault));
+  const keys = [...entries].filter(([, content]) => content.length > 0);
+  const live = keys.filter(([name, key]) => {
+    return !name.startsWith(STUDIES) || !(erasedHere(key) || entries.has(`vault/${noteOf(key)}`));
+  });
+  const missing: [string, Buffer][] = [...entries].filter(([, content]) => content.length === 0);
+  for (const [name, content] of live) {
     const held = await readIfThere(join(dataDir, name));
     if (held && !held.equals(content)) {
       throw new DagpacsError('backup-refused', 'the data directory has keys of its own: restore into an empty one');
     }
-    if (!held && entries.has(name)) missing.push([name, content]);
+    if (!held) missing.push([name, content]);
   }
-  for (const name of gone.keys()) await attempt('erase', () => rm(join(dataDir, name), { force: true }));
+  for (const [name, content] of gone) {
+    // The study may have come again since, and have another key.
+    if ((await readIfThere(join(dataDir, name)))?.equals(content))
+      await attempt('erase', () => eraseKey(vault, join(dataDir, name)));
+  }
   for (const [name, content] of missing) await attempt('write', () => replaceFile(join(dataDir, name), content));
-  return entries.size;
+  return { keys: live.length, erased: keys.length - live.length };
 }
 
 /** What a backup and its increments come to: what is there, what is gone, and the last file's SHA-256. */
@@ -164,14 +186,7 @@ function readEntries(plain: Buffer): Map<string, Buffer> {
 async function entriesOf(dataDir: string): Promise<string[]> {
   const names: string[] = [];
   for (const folder of FOLDERS) {
-    const files = await attempt('list', async () => {
-      try {
-        return await readdir(join(dataDir, folder));
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-        throw error;
-      }
-    });
+    const files = (await attempt('list', () => ifThere(() => readdir(join(dataDir, folder))))) ?? [];
     names.push(...files.map((file) => `${folder}/${file}`).filter((name) => ENTRY.test(name)));
   }
   return names;
@@ -197,15 +212,14 @@ function lengthOf(length: number): Buffer {
   return bytes;
 }
 
-async function readIfThere(path: string): Promise<Buffer | undefined> {
-  return attempt('read', async () => {
-    try {
-      return await readFile(path);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
-    }
-  });
+function readIfThere(path: string): Promise<Buffer | undefined> {
+  return attempt('read', () => ifThere(() => readFile(path)));
+}
+
+/** By whatever names, symbolic links too. */
+async function sameFile(one: string, other: string): Promise<boolean> {
+  const [a, b] = await attempt('read', () => Promise.all([one, other].map((path) => ifThere(() => stat(path)))));
+  return a !== undefined && a.dev === b?.dev && a.ino === b.ino;
 }
 
 async function attempt<T>(verb: string, action: () => Promise<T>): Promise<T> {

@@ -1,10 +1,11 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { diskFull, isDiskFull } from '../../kernel/disk-full.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import { replaceFile } from '../../kernel/replace-file.ts';
 import type { StudyKey, Vault } from '../../ports/vault.ts';
+import { eraseKey } from './erased.ts';
 import type { VaultOptions } from './options.ts';
 
 const KEY_BYTES = 32;
@@ -75,7 +76,7 @@ export async function openFileVault({ directory }: VaultOptions): Promise<Vault>
 
   async function erase(studyInstanceUID: string): Promise<void> {
     await making.get(studyInstanceUID);
-    await attempt('erase', () => shred(pathOf(studyInstanceUID)));
+    await attempt('erase', () => eraseKey(directory, pathOf(studyInstanceUID)));
     cache.delete(studyInstanceUID);
   }
 
@@ -87,30 +88,6 @@ export async function openFileVault({ directory }: VaultOptions): Promise<Vault>
   }
 
   return { ensure, find, erase, all, installationKey };
-}
-
-/** Writes over a file before it is removed: a file system that writes in place keeps nothing of it then. */
-async function shred(path: string): Promise<void> {
-  let file: FileHandle;
-  try {
-    file = await open(path, 'r+');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-    throw error;
-  }
-  try {
-    await file.write(randomBytes(KEY_BYTES), 0, KEY_BYTES, 0);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rm(path);
-  const directory = await open(dirname(path), 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }
 
 async function readKey(path: string): Promise<Uint8Array | undefined> {
