@@ -119,6 +119,7 @@ const nothingToSee: Render = {
   representative: none,
   document: async () => undefined,
   image: refuse,
+  moving: none,
 };
 
 function memoryIngest(stored: Stored[]): Ingest {
