@@ -231,6 +231,10 @@ function memoryServe(stored: Stored[], sent: MemoryBridge['sent'], options: Memo
       }
       return numbers.map((number) => part(Buffer.concat([partBytes, Buffer.from(String(number))])));
     },
+    contents: (uids) => {
+      find({ ...uids });
+      return { frames: 3, bulk: ['7FE00010'], pixels: '7FE00010' };
+    },
     async bulkData(uids, path) {
       find({ ...uids });
       return part(Buffer.from(`value of ${path}`));
