@@ -13,7 +13,8 @@ const PAGE = 100;
 
 /**
  * Looks whether the chain, whose head is now `head`, still has the one that was seen last. Where it has not (a
- * reorganisation, a chain that came back shorter), the anchors are compared. Until then the head stays as it was, so that a crash repeats the round.
+ * reorganisation, a chain that came back shorter), the anchors are compared. Until then the head stays as it was, so that a
+ * crash repeats the round.
  * @throws DagpacsError `chain-unavailable`, `chain-mismatch`
  */
 export async function followChain(modules: FollowModules, head: LedgerStatus['head']): Promise<void> {
