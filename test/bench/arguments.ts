@@ -9,7 +9,7 @@ export interface BenchOptions {
   reads: number;
   /** Studies that are searched, of one small image each; 0: no such rows. */
   studies: number;
-  /** Also measure the memory that a big STOW request needs. */
+  /** Also measure the memory that big requests need, in and out. */
   big: boolean;
   /** Its size in GB (10^9 bytes). */
   bigSize: number;

@@ -9,6 +9,7 @@ import { timeDisk } from './disk.ts';
 import { libraryRows, loadLibrary } from './library.ts';
 import { measureAssociations, measureBigRequest, peakMemory } from './memory.ts';
 import { startPeers } from './peers.ts';
+import { measureRetrievals } from './retrieval.ts';
 import { type Peer, type Row, rows } from './rows.ts';
 import { measureSwarm } from './swarm.ts';
 import { describeMachine, formatTable, median } from './table.ts';
@@ -118,6 +119,10 @@ if (options.big) {
   console.log(
     `\none STOW request of ${options.bigSize} GB, ${options.bigParts} instances: ${seconds.toFixed(1)} s, ` +
       `peak memory ${after.toFixed(0)} MiB (${before.toFixed(0)} MiB before)`,
+  );
+  console.log(
+    `\na study of ${options.bigSize} GB, ${options.bigParts} instances, retrieved from a bridge just started:\n` +
+      `${await measureRetrievals(options.bigParts, options.bigSize * 1e9)}\n`,
   );
   const { associations, size } = { associations: 16, size: 100e6 };
   const pushed = await measureAssociations(associations, size);
