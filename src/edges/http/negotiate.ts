@@ -62,8 +62,3 @@ export function codingFor<Coding extends string>(
   }
   return best;
 }
-
-/** True where the client takes gzip. */
-export function acceptsGzip(header: string | string[] | undefined): boolean {
-  return codingFor(header, ['gzip']) === 'gzip';
-}

@@ -1,6 +1,6 @@
 import type { Log } from '../../kernel/log.ts';
 import type { Index } from '../../ports/index.ts';
-import type { Anchored, Hex, Ledger } from '../../ports/ledger.ts';
+import type { Anchored, Hex, Ledger, LedgerStatus } from '../../ports/ledger.ts';
 
 export interface FollowModules {
   index: Index;
@@ -12,13 +12,13 @@ const NAME = 'head';
 const PAGE = 100;
 
 /**
- * Looks whether the chain still has the head that was seen last. Where it has not (a reorganisation, a chain that came back
- * shorter), the anchors are compared. Until then the head stays as it was, so that a crash repeats the round.
+ * Looks whether the chain, whose head is now `head`, still has the one that was seen last. Where it has not (a
+ * reorganisation, a chain that came back shorter), the anchors are compared. Until then the head stays as it was, so that a
+ * crash repeats the round.
  * @throws DagpacsError `chain-unavailable`, `chain-mismatch`
  */
-export async function followChain(modules: FollowModules): Promise<void> {
+export async function followChain(modules: FollowModules, head: LedgerStatus['head']): Promise<void> {
   const { index, ledger } = modules;
-  const { head } = await ledger.status();
   if (!head) return;
   const seen = recall(index);
   if (seen?.hash === head.hash) return;

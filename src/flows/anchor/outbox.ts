@@ -69,8 +69,9 @@ export function startOutbox(options: OutboxOptions, modules: OutboxModules): Out
 
   const sending = startLoop({
     async round() {
-      if ((await ledger.status()).state !== 'connected') return false;
-      const anchored = await sender.round();
+      const status = await ledger.status();
+      if (status.state !== 'connected') return false;
+      const anchored = await sender.round(status);
       problem = undefined;
       return anchored > 0 && index.unfinished('anchor', 1).length > 0;
     },

@@ -2,7 +2,7 @@ import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import { sleep } from '../../kernel/loop.ts';
 import type { Batch, Index } from '../../ports/index.ts';
-import type { Anchor, Hex, Ledger, SignedTransaction } from '../../ports/ledger.ts';
+import type { Anchor, Hex, Ledger, LedgerStatus, SignedTransaction } from '../../ports/ledger.ts';
 import { rememberChain } from '../objects/chain-identity.ts';
 import { compareAnchors, followChain } from './follow.ts';
 
@@ -51,13 +51,15 @@ export class Sender {
   }
 
   /**
+   * @param known what the ledger has just said of itself, where it was asked
    * @returns how many batches are newly anchored
    * @throws DagpacsError `chain-unavailable`, `chain-mismatch`
    */
-  async round(): Promise<number> {
+  async round(known?: LedgerStatus): Promise<number> {
     const { index, ledger } = this.#modules;
-    await followChain(this.#modules);
-    const [next, status] = await Promise.all([ledger.next(), ledger.status()]);
+    const status = known ?? (await ledger.status());
+    await followChain(this.#modules, status.head);
+    const next = await ledger.next();
     rememberChain(index, status);
     refuseForeignAnchors(next, index);
     // A chain may go back to the very head that was seen before our last anchors, as the child anvil does after a crash.

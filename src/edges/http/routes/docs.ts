@@ -1,13 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { promisify } from 'node:util';
-import { gzip } from 'node:zlib';
+import { constants, gzip } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import type { RouteContext } from '../modules.ts';
-import { acceptsGzip } from '../negotiate.ts';
+import { codingFor } from '../negotiate.ts';
 import * as schemas from '../schemas/docs.ts';
 import { addRoute } from './route.ts';
 
+const compress = promisify(gzip);
 const { resolve } = createRequire(import.meta.url);
 
 /** Nothing but this server is asked for anything, and no other page may show it. */
@@ -58,17 +59,14 @@ const ASSETS: Record<schemas.DocsAsset, Asset> = {
 
 /** The API's description as a page that works without any other server. */
 export function addDocsRoutes(app: FastifyInstance, _context: RouteContext): void {
-  const compressed = new Map<string, Promise<Buffer>>();
-
   addRoute(app, schemas.docs, ({ reply }) =>
     reply.header('content-security-policy', POLICY).type('text/html; charset=utf-8').send(PAGE),
   );
   addRoute(app, schemas.docsAsset, async ({ params, request, reply }) => {
     const { type, read } = ASSETS[params.asset];
     reply.type(type).header('vary', 'Accept-Encoding').header('cache-control', 'private, max-age=3600');
-    if (!acceptsGzip(request.headers['accept-encoding'])) return reply.send(await read());
-    const made = compressed.get(params.asset) ?? read().then((bytes) => promisify(gzip)(bytes));
-    compressed.set(params.asset, made);
-    return reply.header('content-encoding', 'gzip').send(await made);
+    const bytes = await read();
+    if (codingFor(request.headers['accept-encoding'], ['gzip']) === 'identity') return reply.send(bytes);
+    return reply.header('content-encoding', 'gzip').send(await compress(bytes, { level: constants.Z_BEST_SPEED }));
   });
 }
