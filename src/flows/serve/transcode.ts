@@ -31,7 +31,7 @@ const FOR_C_STORE = [
   DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
 ];
 /** Memory for frames that were made. */
-const CACHE_BYTES = 64 * 1024 * 1024;
+const CACHE_BYTES = 24 * 1024 * 1024;
 
 /** Transcoding on request (PS3.18 §8.7.3): index, blocks, open, then a codec, frame by frame. */
 export function createTranscode({ source, codecs }: TranscodeModules): Transcode {
