@@ -25,7 +25,7 @@ export async function push(peer: Peer, { files }: Series, count: number): Promis
 /** C-GET of the whole series by DCMTK's getscu, which throws away what it gets. */
 async function getSeries({ dimse }: Peer, { studyInstanceUID, seriesInstanceUID, files }: Series): Promise<void> {
   const { output } = await runTool('getscu', [
-    ...['-d', '-S', '--ignore', '-aec', dimse.aeTitle, dimse.host, String(dimse.port)],
+    ...['-v', '-S', '--ignore', '-aec', dimse.aeTitle, dimse.host, String(dimse.port)],
     ...['-k', 'QueryRetrieveLevel=SERIES', '-k', `StudyInstanceUID=${studyInstanceUID}`],
     ...['-k', `SeriesInstanceUID=${seriesInstanceUID}`],
   ]);
