@@ -25,7 +25,7 @@ export async function push(peer: Peer, { files }: Series, count: number): Promis
 /** C-GET by DCMTK's getscu, which throws away what it gets. @returns what it says */
 async function getBy({ dimse }: Peer, keys: string[]): Promise<string> {
   const { output } = await runTool('getscu', [
-    ...['-d', '-S', '--ignore', '-aec', dimse.aeTitle, dimse.host, String(dimse.port)],
+    ...['-v', '-S', '--ignore', '-aec', dimse.aeTitle, dimse.host, String(dimse.port)],
     ...keys.flatMap((key) => ['-k', key]),
   ]);
   return output;
