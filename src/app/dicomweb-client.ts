@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseContentType } from '../dicom/accept.ts';
 import type { DicomJson } from '../dicom/model.ts';
 import { parseMultipart } from '../dicom/multipart.ts';
+import { isUsableUID } from '../dicom/uid.ts';
 import { DagpacsError } from '../kernel/errors.ts';
 
 /** A DICOMweb server, ours or another. */
@@ -26,6 +27,9 @@ const ATTEMPTS = 6;
 const MAX_WAIT_S = 60;
 const SILENCE_MS = 120_000;
 
+/** What is to be sent cannot be read: no fault of the server, and no reason to try again. */
+class SourceFailure extends Error {}
+
 /** STOW-RS, QIDO-RS and WADO-RS as a client (PS3.18 §10), by what every server has of them. */
 export class DicomWebClient {
   readonly #options: ServerOptions;
@@ -44,7 +48,8 @@ export class DicomWebClient {
   }
 
   /**
-   * Stores one file; overload and broken connections are tried again.
+   * Stores one file of `size` bytes; overload and broken connections are tried again. One that cannot be read to its end counts
+   * as refused.
    * @throws DagpacsError `peer-unavailable` where the server cannot be reached
    */
   async store(size: number, bytes: () => AsyncIterable<Uint8Array>): Promise<Stored> {
@@ -53,7 +58,7 @@ export class DicomWebClient {
     const tail = Buffer.from(`\r\n--${boundary}--\r\n`);
     async function* body() {
       yield head;
-      yield* bytes();
+      yield* exactly(size, bytes());
       yield tail;
     }
     const headers = {
@@ -61,12 +66,16 @@ export class DicomWebClient {
       'content-length': head.length + size + tail.length,
       accept: JSON_TYPE,
     };
-    const answer = await this.#send({ method: 'POST', path: '/studies', headers }, body);
-    const text = (await buffer(answer)).toString();
-    return outcomeOf(answer.statusCode ?? 0, text);
+    try {
+      const answer = await this.#send({ method: 'POST', path: '/studies', headers }, body);
+      return outcomeOf(answer.statusCode ?? 0, (await buffer(answer)).toString());
+    } catch (error) {
+      if (!(error instanceof SourceFailure)) throw error;
+      return { stored: false, reason: `cannot be read: ${error.message}` };
+    }
   }
 
-  /** Series and SOP Instance UIDs of a study, page by page. @throws DagpacsError `not-found`, `peer-unavailable` */
+  /** Series and SOP Instance UIDs of a study, page by page. @throws DagpacsError `not-found`, `storage-failed`, `peer-unavailable` */
   async instancesOf(study: string): Promise<{ series: string; instance: string }[]> {
     const found = new Map<string, { series: string; instance: string }>();
     for (;;) {
@@ -77,31 +86,32 @@ export class DicomWebClient {
       const page = answer.statusCode === 200 ? ((await json(answer)) as DicomJson[]) : [];
       const before = found.size;
       for (const each of page) {
-        const [series, instance] = ['0020000E', '00080018'].map((tag) => String(each[tag]?.Value?.[0] ?? ''));
+        const [series = '', instance = ''] = ['0020000E', '00080018'].map((tag) => String(each[tag]?.Value?.[0] ?? ''));
         // They are names of files.
-        if (series && instance && /^[\d.]+$/.test(series + instance)) found.set(instance, { series, instance });
+        if (isUsableUID(series) && isUsableUID(instance)) found.set(instance, { series, instance });
       }
-      if (page.length < PAGE || found.size === before) break;
+      // A server may give fewer at a time than it is asked for, and one that knows no offset gives the same again.
+      if (found.size === before) break;
     }
     if (found.size === 0) throw new DagpacsError('not-found', 'the server has no such study');
     return [...found.values()];
   }
 
-  /** An instance's bytes in the transfer syntax that it is stored in. @throws DagpacsError `not-found`, `peer-unavailable` */
+  /**
+   * An instance's bytes in the transfer syntax that it is stored in.
+   * @throws DagpacsError `not-found`, `storage-failed` (the server's own fault), `malformed-multipart`, `sender-aborted` (the
+   *   answer broke off), `peer-unavailable`
+   */
   async *retrieve(study: string, series: string, instance: string): AsyncGenerator<Uint8Array> {
     const path = `/studies/${study}/series/${series}/instances/${instance}`;
     const accept = 'multipart/related; type="application/dicom"; transfer-syntax=*';
     const answer = await this.#send({ method: 'GET', path, headers: { accept } });
     if (answer.statusCode !== 200) throw await unexpected(answer);
     const media = parseContentType(answer.headers['content-type'] ?? '');
-    if (media?.type === 'application/dicom') {
-      yield* answer;
-      return;
-    }
-    for await (const part of parseMultipart(answer, media?.parameters.get('boundary'))) {
-      yield* part.body;
-      return;
-    }
+    if (media?.type === 'application/dicom') return yield* wholeOf(answer);
+    for await (const part of parseMultipart(wholeOf(answer), media?.parameters.get('boundary')))
+      return yield* part.body;
+    throw new DagpacsError('malformed-multipart', 'the answer has no part');
   }
 
   async #send(
@@ -115,6 +125,7 @@ export class DicomWebClient {
         answer.resume();
         await sleep(1000 * Math.min(MAX_WAIT_S, Number(answer.headers['retry-after']) || 2 ** attempt));
       } catch (error) {
+        if (error instanceof SourceFailure) throw error;
         const { code } = error as NodeJS.ErrnoException;
         if (attempt === ATTEMPTS || code === 'ECONNREFUSED' || code === 'ENOTFOUND') {
           const words = `the server cannot be reached${code === undefined ? '' : ` (${code})`}`;
@@ -137,17 +148,54 @@ export class DicomWebClient {
       outgoing.once('response', resolve);
       outgoing.once('error', reject);
     });
-    if (body) {
-      // An early answer ends the sending, and counts.
-      pipeline(body(), outgoing).catch((error: Error) => outgoing.destroy(error));
-    } else outgoing.end();
-    return answered;
+    if (!body) {
+      outgoing.end();
+      return answered;
+    }
+    let failure: unknown;
+    const watched = async function* () {
+      try {
+        yield* body();
+      } catch (error) {
+        failure = error;
+        throw error;
+      }
+    };
+    // An early answer ends the sending, and counts.
+    pipeline(watched(), outgoing).catch((error: Error) => outgoing.destroy(error));
+    return answered.catch((error: Error) => {
+      throw failure ?? error;
+    });
+  }
+}
+
+/** As many bytes as the header of the request has announced. @throws SourceFailure */
+async function* exactly(size: number, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let left = size;
+  try {
+    for await (const chunk of bytes) {
+      left -= chunk.length;
+      if (left < 0) break;
+      yield chunk;
+    }
+  } catch (error) {
+    throw new SourceFailure((error as Error).message);
+  }
+  if (left !== 0) throw new SourceFailure('its size changed while it was read');
+}
+
+/** An answer's body. @throws DagpacsError `sender-aborted` where it ends early */
+async function* wholeOf(answer: IncomingMessage): AsyncGenerator<Uint8Array> {
+  try {
+    yield* answer;
+  } catch (cause) {
+    throw new DagpacsError('sender-aborted', 'the answer broke off', {}, { cause });
   }
 }
 
 async function unexpected(answer: IncomingMessage): Promise<DagpacsError> {
   const reason = reasonOf((await buffer(answer)).toString());
-  const code = answer.statusCode === 404 ? 'not-found' : 'peer-unavailable';
+  const code = answer.statusCode === 404 || answer.statusCode === 410 ? 'not-found' : 'storage-failed';
   return new DagpacsError(code, `the server answers ${answer.statusCode}${reason ? `: ${reason}` : ''}`);
 }
 

@@ -10,7 +10,7 @@ import { DicomWebClient } from './dicomweb-client.ts';
 import { COULD_NOT, NO, saying, UsageError } from './outcome.ts';
 import { progressBar } from './progress-bar.ts';
 import { runningBridge } from './running-bridge.ts';
-import { headersOf, numberOf } from './server-arguments.ts';
+import { baseOf, headersOf, numberOf } from './server-arguments.ts';
 
 const USAGE = `Usage: dagpacs export [--from URL] [--header 'Name: value']... [--parallel 4] STUDY (--to FOLDER | --zip FILE)
 
@@ -20,6 +20,8 @@ Run again, it fetches what is not there yet.
 
 Exit: 0 all is there, 1 some could not be fetched (each is said), 2 could not be done
 `;
+
+const ATTEMPTS = 3;
 
 interface Place {
   series: string;
@@ -47,8 +49,9 @@ export function exportCommand(args: string[]): Promise<number> {
     if ((values.to === undefined) === (values.zip === undefined)) throw new UsageError('--to FOLDER or --zip FILE?');
     const parallel = numberOf('parallel', values.parallel);
     const headers = headersOf(values.header ?? []);
-    const own = values.from === undefined ? runningBridge('export') : undefined;
-    const base = values.from ?? (own && `${own}/dicom-web`);
+    const from = baseOf('from', values.from);
+    const own = from === undefined ? runningBridge('export') : undefined;
+    const base = from ?? (own && `${own}/dicom-web`);
     if (base === undefined) return COULD_NOT;
     const client = new DicomWebClient({ base, headers }, parallel);
     // An archive is made of files that are there: until then they lie beside it.
@@ -91,10 +94,11 @@ async function fetchAll(
       const { series, instance, name } = place;
       const path = join(folder, name);
       try {
-        if (!(await isThere(path))) await fetchOne(path, client.retrieve(study, series, instance));
+        if (!(await isThere(path))) await fetchOne(path, () => client.retrieve(study, series, instance));
         done++;
       } catch (error) {
-        if (!isDagpacsError(error, 'not-found') && !isDagpacsError(error, 'malformed-multipart')) throw error;
+        // A disk that is full, or a server that is gone, ends it; what is wrong with one instance does not.
+        if (!isDagpacsError(error) || error.code === 'peer-unavailable') throw error;
         failed++;
         process.stdout.write(`not fetched ${name}: ${error.message}\n`);
       }
@@ -109,9 +113,20 @@ async function fetchAll(
   return failed;
 }
 
-/** Under its name only once it is whole. */
-async function fetchOne(path: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+/** What breaks off on its way is fetched again. */
+async function fetchOne(path: string, bytes: () => AsyncIterable<Uint8Array>): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await writeWhole(path, bytes());
+    } catch (error) {
+      if (!isDagpacsError(error, 'sender-aborted') || attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
+/** Under its name only once it is whole. */
+async function writeWhole(path: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
   const partial = `${path}.part`;
   try {
     await pipeline(bytes, createWriteStream(partial));
@@ -133,7 +148,5 @@ async function writeZip(target: string, folder: string, places: readonly Place[]
     const { size, mtime: modified } = await stat(path);
     files.push({ name, size, modified, bytes: () => createReadStream(path, { highWaterMark: 1 << 18 }) });
   }
-  const partial = `${target}.part`;
-  await pipeline(zipOf(files), createWriteStream(partial));
-  await rename(partial, target);
+  await writeWhole(target, zipOf(files));
 }

@@ -1,22 +1,24 @@
 import { createWriteStream, type WriteStream } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { isDagpacsError } from '../kernel/errors.ts';
+import { readConfig } from './config.ts';
 import { DicomWebClient } from './dicomweb-client.ts';
 import { type Found, type Source, sourcesOf } from './import-sources.ts';
 import { COULD_NOT, NO, saying, UsageError } from './outcome.ts';
 import { progressBar } from './progress-bar.ts';
 import { runningBridge } from './running-bridge.ts';
-import { headersOf, numberOf } from './server-arguments.ts';
+import { baseOf, headersOf, numberOf } from './server-arguments.ts';
 
 const USAGE = `Usage: dagpacs import [--to URL] [--header 'Name: value']... [--parallel 4] [--journal FILE] PATH...
 
 Stores files, folders, zip archives and the files that a DICOMDIR lists in the bridge that runs on this data directory, or
 in any DICOMweb server: --to is the base of its services. Files that are held already are stored once. With --journal, what is
-stored is noted in a file, and passed over when the command is run again. What is refused or is no DICOM is told line by line.
+stored, and where, is noted in a file, and passed over when the command is run again. What is refused, cannot be read or is no
+DICOM is told line by line.
 
-Exit: 0 all is stored, 1 some is refused, 2 could not be done
+Exit: 0 all is stored, 1 some is refused or cannot be read, 2 could not be done
 `;
 
 interface Counts {
@@ -45,11 +47,14 @@ export function importCommand(args: string[]): Promise<number> {
     if (positionals.length === 0) throw new UsageError('a path is missing');
     const parallel = numberOf('parallel', values.parallel);
     const headers = headersOf(values.header ?? []);
-    const own = values.to === undefined ? runningBridge('import') : undefined;
-    const base = values.to ?? (own && `${own}/dicom-web`);
+    const to = baseOf('to', values.to);
+    const own = to === undefined ? runningBridge('import') : undefined;
+    const base = to ?? (own && `${own}/dicom-web`);
     if (base === undefined) return COULD_NOT;
     const client = new DicomWebClient({ base, headers }, parallel);
-    const journal = values.journal === undefined ? undefined : await openJournal(values.journal);
+    for (const path of positionals) await stat(path);
+    const target = to ?? resolve(readConfig().DAGPACS_DATA_DIR);
+    const journal = values.journal === undefined ? undefined : await openJournal(values.journal, target);
     try {
       return await run(positionals, parallel, client, journal);
     } finally {
@@ -74,6 +79,23 @@ async function run(paths: string[], parallel: number, client: DicomWebClient, jo
       counts.skipped++;
       return tell(`skipped ${found.name}: ${found.skipped}`);
     }
+    if ('unreadable' in found) {
+      counts.refused++;
+      return tell(`refused ${found.name}: cannot be read: ${found.unreadable}`);
+    }
+    try {
+      await storeOne(found);
+    } finally {
+      found.release?.();
+    }
+    const { stored, before, refused } = counts;
+    bar.show(
+      stored + before,
+      counts.found,
+      `${stored + before} stored, ${refused} refused, ${mebibytes(counts.bytes)}`,
+    );
+  }
+  async function storeOne(found: Source): Promise<void> {
     if (journal?.has(found)) counts.before++;
     else {
       const outcome = await client.store(found.size, () => found.bytes());
@@ -90,12 +112,6 @@ async function run(paths: string[], parallel: number, client: DicomWebClient, jo
         tell(`refused ${found.name}: ${outcome.reason}`);
       }
     }
-    const { stored, before, refused } = counts;
-    bar.show(
-      stored + before,
-      counts.found,
-      `${stored + before} stored, ${refused} refused, ${mebibytes(counts.bytes)}`,
-    );
   }
   try {
     await Promise.all(Array.from({ length: parallel }, worker));
@@ -125,19 +141,26 @@ interface Journal {
   close(): Promise<void>;
 }
 
-/** A line of JSON for each file that is stored; a last line that was cut short does not count. */
-async function openJournal(path: string): Promise<Journal> {
+/** A line of JSON for each file that is stored in `target`; a last line that was cut short does not count. */
+async function openJournal(path: string, target: string): Promise<Journal> {
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return '';
     throw error;
   });
   const known = new Set(text.split('\n').slice(0, -1));
   const out: WriteStream = createWriteStream(path, { flags: 'a' });
+  let failure: Error | undefined;
+  out.on('error', (error) => {
+    failure = error;
+  });
   if (text !== '' && !text.endsWith('\n')) out.write('\n');
-  const line = ({ name, stamp }: Source) => JSON.stringify([resolve(name), stamp]);
+  const line = ({ name, stamp }: Source) => JSON.stringify([target, resolve(name), stamp]);
   return {
     has: (source) => known.has(line(source)),
-    add: (source) => void out.write(`${line(source)}\n`),
-    close: () => new Promise((done, fail) => out.once('error', fail).end(done)),
+    add(source) {
+      if (failure) throw failure;
+      out.write(`${line(source)}\n`);
+    },
+    close: () => new Promise((done, fail) => (failure ? fail(failure) : out.once('error', fail).end(done))),
   };
 }

@@ -11,6 +11,13 @@ export function headersOf(lines: readonly string[]): Record<string, string> {
   );
 }
 
+/** The base of a server's services, given as `--name`. @throws UsageError */
+export function baseOf(name: string, text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  if (!/^https?:$/.test(URL.parse(text)?.protocol ?? '')) throw new UsageError(`--${name} is an http or https URL`);
+  return text;
+}
+
 /** A whole number from 1 to 64 of a command line. @throws UsageError */
 export function numberOf(name: string, text: string): number {
   const number = Number(text);

@@ -12,11 +12,15 @@ export interface Encoding {
 const SPECIFIC_CHARACTER_SET = '00080005';
 /** Longest DS (PS3.5 §6.2). */
 const MAX_DECIMAL = 16;
+/** The longest text that is written without being looked at before. */
+const MAX_QUOTED = 4096;
+const BACKSLASH = 0x5c;
+const ITEM = 0xfffee000;
 
 /** A character that the character set does not have. */
 class Unencodable extends Error {}
 /** Thrown once for each answer of a query in a set that lacks a character: without a stack of its own, which costs most. */
-const UNENCODABLE = new Unencodable();
+export const UNENCODABLE = new Unencodable();
 
 /**
  * The bytes of a data set that is given in the DICOM JSON model, with Specific Character Set set to the one that is used:
@@ -48,7 +52,8 @@ let scratch = Buffer.allocUnsafeSlow(64 * 1024);
 const KEPT_SCRATCH = 1 << 20;
 const ASCII = /^[\0-\x7f]*$/;
 
-class DatasetWriter {
+/** Writes data sets one after the other; what it writes is kept by {@link DatasetWriter.taken} only. */
+export class DatasetWriter {
   readonly #encoding: Encoding;
   readonly #charset: CharacterEncoder;
   readonly #bulk: BulkResolver | undefined;
@@ -61,11 +66,60 @@ class DatasetWriter {
   }
 
   write(dataset: DicomJson): Buffer {
+    this.begin();
     this.#dataset(dataset);
+    return this.taken();
+  }
+
+  begin(): void {
+    this.#at = 0;
+  }
+
+  /** What was written since {@link begin}. */
+  taken(): Buffer {
     const bytes = scratch.subarray(0, this.#at);
     if (scratch.length <= KEPT_SCRATCH) return Buffer.from(bytes);
     scratch = Buffer.allocUnsafeSlow(64 * 1024);
     return bytes;
+  }
+
+  /** Elements that are written already. */
+  bytes(bytes: Uint8Array): void {
+    this.#reserve(bytes.length);
+    scratch.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+
+  /** @throws UNENCODABLE */
+  element(tag: number, element: DicomElement): void {
+    const vr = vrNamed(element.vr);
+    if (vr.kind === 'sequence') this.#sequence(tag, vr, element.Value ?? []);
+    else this.#value(tag, vr, element);
+  }
+
+  /**
+   * Writes an element of text, which is characters `from` to `end` of a JSON text.
+   * @returns false, and nothing is written, where it is long, escaped or not in ASCII
+   */
+  quoted(tag: number, vr: ValueRepresentation, json: string, from: number, end: number): boolean {
+    const length = end - from;
+    if (length > MAX_QUOTED) return false;
+    const start = this.#at;
+    const odd = length % 2;
+    this.#head(tag, vr, length + odd);
+    this.#reserve(length + odd);
+    let at = this.#at;
+    for (let i = from; i < end; i++) {
+      const code = json.charCodeAt(i);
+      if (code > 0x7f || code === BACKSLASH) {
+        this.#at = start;
+        return false;
+      }
+      scratch[at++] = code;
+    }
+    if (odd) scratch[at++] = paddingOf(vr);
+    this.#at = at;
+    return true;
   }
 
   #reserve(count: number): void {
@@ -76,20 +130,15 @@ class DatasetWriter {
   }
 
   #dataset(dataset: DicomJson): void {
-    for (const tag of Object.keys(dataset).sort()) {
-      const element = dataset[tag] as DicomElement;
-      const vr = vrNamed(element.vr);
-      if (vr.kind === 'sequence') this.#sequence(tag, vr, element.Value ?? []);
-      else this.#value(tag, vr, element);
-    }
+    for (const tag of Object.keys(dataset).sort()) this.element(tagNumber(tag), dataset[tag] as DicomElement);
   }
 
   /** With explicit lengths, which are known once the items are written. */
-  #sequence(tag: string, vr: ValueRepresentation, items: DicomValue[]): void {
+  #sequence(tag: number, vr: ValueRepresentation, items: DicomValue[]): void {
     this.#head(tag, vr, 0);
     const start = this.#at;
     for (const item of items) {
-      this.#tagAndLength('FFFEE000', 0);
+      this.#tagAndLength(ITEM, 0);
       const itemStart = this.#at;
       this.#dataset((item ?? {}) as DicomJson);
       this.#length(itemStart - 4, this.#at - itemStart);
@@ -102,23 +151,22 @@ class DatasetWriter {
     else scratch.writeUInt32LE(length, at);
   }
 
-  #tagAndLength(tag: string, length: number): void {
+  #tagAndLength(tag: number, length: number): void {
     this.#reserve(8);
     this.#tag(scratch, this.#at, tag);
     this.#length(this.#at + 4, length);
     this.#at += 8;
   }
 
-  #tag(out: Buffer, at: number, tag: string): void {
-    const number = Number.parseInt(tag, 16);
-    if (this.#encoding.bigEndian) out.writeUInt32BE(number, at);
+  #tag(out: Buffer, at: number, tag: number): void {
+    if (this.#encoding.bigEndian) out.writeUInt32BE(tag, at);
     else {
-      out.writeUInt16LE(Math.floor(number / 0x10000), at);
-      out.writeUInt16LE(number % 0x10000, at + 2);
+      out.writeUInt16LE(tag >>> 16, at);
+      out.writeUInt16LE(tag & 0xffff, at + 2);
     }
   }
 
-  #head(tag: string, vr: ValueRepresentation, length: number): void {
+  #head(tag: number, vr: ValueRepresentation, length: number): void {
     const { implicit, bigEndian } = this.#encoding;
     if (implicit) {
       this.#tagAndLength(tag, length);
@@ -139,7 +187,7 @@ class DatasetWriter {
   }
 
   /** An element whose value are these bytes, made even by one of `padding`. */
-  #bytes(tag: string, vr: ValueRepresentation, bytes: Uint8Array, padding: number): void {
+  #bytes(tag: number, vr: ValueRepresentation, bytes: Uint8Array, padding: number): void {
     const odd = bytes.length % 2;
     this.#head(tag, vr, bytes.length + odd);
     this.#reserve(bytes.length + odd);
@@ -148,7 +196,7 @@ class DatasetWriter {
     if (odd) scratch[this.#at++] = padding;
   }
 
-  #value(tag: string, vr: ValueRepresentation, { Value = [], InlineBinary, BulkDataURI }: DicomElement): void {
+  #value(tag: number, vr: ValueRepresentation, { Value = [], InlineBinary, BulkDataURI }: DicomElement): void {
     if (BulkDataURI !== undefined && this.#bulk) {
       this.#bytes(tag, vr, this.#bulk(BulkDataURI), vr.unit > 1 || vr.kind === 'bytes' ? 0 : 0x20);
     } else if (vr.kind === 'bytes') {
@@ -158,15 +206,15 @@ class DatasetWriter {
     else if (vr.kind === 'binary-number') this.#bytes(tag, vr, this.#numbers(vr, Value), 0);
     else if (vr.kind === 'tag') {
       const tags = Buffer.alloc(4 * Value.length);
-      for (const [i, value] of Value.entries()) this.#tag(tags, 4 * i, String(value));
+      for (const [i, value] of Value.entries()) this.#tag(tags, 4 * i, tagNumber(String(value)));
       this.#bytes(tag, vr, tags, 0);
     } else this.#text(tag, vr, Value);
   }
 
-  #text(tag: string, vr: ValueRepresentation, values: DicomValue[]): void {
+  #text(tag: number, vr: ValueRepresentation, values: DicomValue[]): void {
     const text =
       values.length === 1 ? textOf(vr, values[0] as DicomValue) : values.map((value) => textOf(vr, value)).join('\\');
-    const padding = vr.name === 'UI' ? 0 : 0x20;
+    const padding = paddingOf(vr);
     if (!ASCII.test(text)) {
       const bytes = this.#charset.encode(text);
       if (!bytes) throw UNENCODABLE;
@@ -195,6 +243,15 @@ class DatasetWriter {
     }
     return bytes;
   }
+}
+
+/** A tag of eight hexadecimal digits. */
+export function tagNumber(tag: string): number {
+  return Number.parseInt(tag, 16);
+}
+
+function paddingOf({ name }: ValueRepresentation): number {
+  return name === 'UI' ? 0 : 0x20;
 }
 
 /** JSON's words for numbers that it has not (PS3.18 F.2.3) are read too. */

@@ -31,7 +31,7 @@ export interface Query {
   matches: Match[];
   /** Tags asked back beside the level's own; `all`: every attribute of the stored header that belongs to the level. */
   include: string[] | 'all';
-  /** Rows hold nothing but what {@link include} names. */
+  /** Who asks picks what {@link include} names: rows may have other attributes of the level, or lack them. */
   only?: boolean;
   /** The first counts most; what they leave equal is in the usual order. */
   order?: SortKey[];

@@ -66,6 +66,14 @@ export interface Rendering {
   height: number;
   /** Milliseconds that each frame is shown, in formats that move. */
   frameMs: number;
+  /** Which part of an image that moves this is; undefined: all of it. */
+  part?: MovingPart;
+}
+
+/** A part of an image that moves: parts one after the other are the image. */
+export interface MovingPart {
+  begins: boolean;
+  ends: boolean;
 }
 
 /** 8-bit samples by pixel: one channel for grey, three for RGB. */

@@ -7,9 +7,11 @@ export interface BenchOptions {
   repeat: number;
   /** Repetitions of each read. */
   reads: number;
+  /** Rows that are measured: those whose names it matches. */
+  rows: RegExp;
   /** Studies that are searched, of one small image each; 0: no such rows. */
   studies: number;
-  /** Also measure the memory that a big STOW request needs. */
+  /** Also measure the memory that big requests need, in and out. */
   big: boolean;
   /** Its size in GB (10^9 bytes). */
   bigSize: number;
@@ -32,7 +34,7 @@ export interface BenchOptions {
 }
 
 export const USAGE = `npm run bench -- [--slices 1000] [--repeat 3] [--reads 7] [--studies 20000] [--kubo]
-                 [--no-orthanc] [--big] [--big-size 4] [--big-parts 8]
+                 [--rows 'C-FIND|C-GET'] [--no-orthanc] [--big] [--big-size 4] [--big-parts 8]
                  [--swarm] [--outages] [--chain] [--chain-seconds 30] [--backlog 100000]`;
 
 /** Reads the command line. @throws where it is not understood */
@@ -43,6 +45,7 @@ export function readArguments(): BenchOptions {
       slices: { type: 'string', default: '1000' },
       repeat: { type: 'string', default: '3' },
       reads: { type: 'string', default: '7' },
+      rows: { type: 'string', default: '' },
       studies: { type: 'string', default: '20000' },
       big: { type: 'boolean', default: false },
       'big-size': { type: 'string', default: '4' },
@@ -60,6 +63,7 @@ export function readArguments(): BenchOptions {
     slices: positive('slices', values.slices),
     repeat: positive('repeat', values.repeat),
     reads: positive('reads', values.reads),
+    rows: new RegExp(values.rows),
     studies: values.studies === '0' ? 0 : positive('studies', values.studies),
     big: values.big,
     bigSize: positive('big-size', values['big-size']),

@@ -10,6 +10,7 @@ import { libraryRows, loadLibrary } from './library.ts';
 import { measureAssociations, measureBigRequest, peakMemory } from './memory.ts';
 import { measureOutages } from './outages.ts';
 import { startPeers } from './peers.ts';
+import { measureRetrievals } from './retrieval.ts';
 import { type Peer, type Row, rows } from './rows.ts';
 import { measureSwarm } from './swarm.ts';
 import { describeMachine, formatTable, median } from './table.ts';
@@ -35,15 +36,27 @@ function inTurn(peers: readonly Peer[], turn: number): Peer[] {
 /** Writes: each repetition of each row has a series of its own, which every peer gets. Returns the last one. */
 async function measureWrites(times: Times, peers: Peer[], folder: string, options: BenchOptions): Promise<Series> {
   let last: Series | undefined;
+  const nextSeries = async (name: string): Promise<Series> => {
+    if (last !== undefined) await rm(join(folder, 'series'), { recursive: true });
+    last = await makeBenchSeries(join(folder, 'series'), name, options.slices);
+    return last;
+  };
+  const writes = rows.filter(({ writes }) => writes);
   for (let turn = 0; turn < options.repeat; turn++) {
-    for (const row of rows.filter(({ writes }) => writes)) {
-      if (last !== undefined) await rm(join(folder, 'series'), { recursive: true });
-      last = await makeBenchSeries(join(folder, 'series'), `${row.name} ${turn}`, options.slices);
+    for (const row of writes.filter(({ name }) => options.rows.test(name))) {
+      const series = await nextSeries(`${row.name} ${turn}`);
       const takers = peers.filter(({ storesOnly }) => row.dimse || !storesOnly);
-      for (const peer of inTurn(takers, turn)) await time(times, row, peer, last);
+      for (const peer of inTurn(takers, turn)) await time(times, row, peer, series);
     }
   }
-  return last as Series;
+  if (last !== undefined) return last;
+  // None is measured: what is read has to be there all the same.
+  const series = await nextSeries('unmeasured');
+  for (const peer of peers.filter(({ storesOnly }) => !storesOnly)) {
+    await writes.at(-1)?.run(peer, series);
+    await peer.settle();
+  }
+  return series;
 }
 
 async function measureReads(
@@ -98,12 +111,13 @@ try {
   for (let turn = 0; turn < options.repeat; turn++) disk.push(await timeDisk(folder, options.slices, 526_000));
   const series = await measureWrites(times, peers, folder, options);
   disk.push(await timeDisk(folder, options.slices, 526_000));
-  const reads = rows.filter(({ writes }) => !writes);
+  const selected = (all: readonly Row[]) => all.filter(({ name, writes }) => !writes && options.rows.test(name));
   const readers = peers.filter(({ storesOnly }) => !storesOnly);
-  await measureReads(times, readers, reads, series, options);
-  if (options.studies > 0) {
+  await measureReads(times, readers, selected(rows), series, options);
+  const searches = selected(libraryRows(options.studies));
+  if (options.studies > 0 && searches.length > 0) {
     await loadLibrary(readers, options.studies);
-    await measureReads(times, readers, libraryRows(options.studies), series, options);
+    await measureReads(times, readers, searches, series, options);
   }
   console.log(report(times, peers));
   console.log(`the disk alone, ${options.slices} appends and syncs: ${disk.map((ms) => ms.toFixed(0)).join(', ')} ms`);
@@ -119,6 +133,10 @@ if (options.big) {
   console.log(
     `\none STOW request of ${options.bigSize} GB, ${options.bigParts} instances: ${seconds.toFixed(1)} s, ` +
       `peak memory ${after.toFixed(0)} MiB (${before.toFixed(0)} MiB before)`,
+  );
+  console.log(
+    `\na study of ${options.bigSize} GB, ${options.bigParts} instances, retrieved from a bridge just started:\n` +
+      `${await measureRetrievals(options.bigParts, options.bigSize * 1e9)}\n`,
   );
   const { associations, size } = { associations: 16, size: 100e6 };
   const pushed = await measureAssociations(associations, size);

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'tap';
@@ -108,6 +110,76 @@ test('a DICOMDIR, whatever the case of its files', { skip: skipCorpus }, async (
   t.ok(Number(stored) > 10, stdout);
 });
 
+test('what cannot be read is told, and all the rest is stored; links are followed, in no circle', async (t) => {
+  const source = join(folder, 'odd');
+  await mkdir(join(source, 'b', 'DICOMDIR'), { recursive: true });
+  await writeFile(join(folder, 'elsewhere.dcm'), slice(11));
+  await symlink(join(folder, 'elsewhere.dcm'), join(source, 'a-link'));
+  await symlink('..', join(source, 'b', 'circle'));
+  await symlink('nowhere', join(source, 'b', 'dangling'));
+  await writeFile(join(source, 'b', 'DICOMDIR', 'in-a-folder'), slice(12));
+  await writeFile(join(source, 'b', 'DICOMDIR-1'), slice(13));
+  await writeFile(join(source, 'broken.zip'), Buffer.concat([Buffer.from('PK\x03\x04'), slice(5)]));
+  await writeZip(join(source, 'changed.zip'), { good: slice(14), bad: slice(15) });
+  const zip = await readFile(join(source, 'changed.zip'));
+  const last = zip.lastIndexOf(slice(15).subarray(-64));
+  zip[last] = (zip[last] as number) ^ 1;
+  await writeFile(join(source, 'changed.zip'), zip);
+  await writeFile(join(source, 'z.dcm'), slice(16));
+  const { code, stdout, stderr } = await dagpacs('import', '--parallel', '3', source);
+  t.equal(code, 1, stderr);
+  t.match(stdout, /refused .*broken\.zip: cannot be read: not a zip archive/);
+  t.match(stdout, /refused .*changed\.zip: bad: cannot be read: .*CRC-32/);
+  t.match(stdout, /refused .*dangling: cannot be read: ENOENT/);
+  t.match(stdout, /skipped .*circle: looked at already/);
+  t.match(stdout, /5 stored .* 1 skipped, 3 refused/);
+  for (const instance of [11, 12, 13, 14, 16]) t.ok((await allVersions(bridge.url, sopOf(instance)))[0], `${instance}`);
+  const { status } = await fetch(`${bridge.url}/custody/instances/${sopOf(15)}`);
+  t.equal(status, 404, 'what is damaged in its archive is not stored');
+});
+
+test('a journal knows where to; a server that gives few at a time, and one that breaks off, are read to the end', async (t) => {
+  let broken = 0;
+  const sops = Array.from({ length: 5 }, (_, i) => sopOf(i + 1));
+  const item = (sop: string) => ({
+    '0020000E': { vr: 'UI', Value: [uid('series', 'import', 'CT', 1)] },
+    '00080018': { vr: 'UI', Value: [sop] },
+  });
+  const other = createServer(async (request, response) => {
+    for await (const _ of request);
+    const url = new URL(request.url as string, 'http://x');
+    const offset = Number(url.searchParams.get('offset'));
+    if (request.method === 'POST') return response.end('{}');
+    if (url.pathname.endsWith('/instances'))
+      return response.end(JSON.stringify([...sops.slice(offset, offset + 2).map(item), item('..')]));
+    const at = sops.findIndex((sop) => url.pathname.endsWith(sop));
+    if (at === 4) return response.writeHead(500).end('{"detail":"damaged"}');
+    const bytes = slice(at + 1);
+    response.writeHead(200, { 'content-type': 'application/dicom', 'content-length': bytes.length });
+    if (at !== 1 || broken++ > 0) return response.end(bytes);
+    return response.write(bytes.subarray(0, 200), () => response.destroy());
+  });
+  other.listen(0, '127.0.0.1');
+  await once(other, 'listening');
+  t.teardown(() => other.close());
+  const base = `http://127.0.0.1:${(other.address() as AddressInfo).port}/x`;
+  const fetched = await dagpacs('export', '--from', base, STUDY, '--to', join(folder, 'few'));
+  t.equal(fetched.code, 1, fetched.stderr);
+  t.match(fetched.stdout, new RegExp(`not fetched .*${sops[4]}.dcm: the server answers 500: damaged`));
+  const series = join(folder, 'few', STUDY, uid('series', 'import', 'CT', 1));
+  t.strictSame(
+    (await readdir(series)).sort(),
+    sops
+      .slice(0, 4)
+      .map((sop) => `${sop}.dcm`)
+      .sort(),
+  );
+  t.ok((await readFile(join(series, `${sops[1]}.dcm`))).equals(slice(2)), 'and again, where it broke off');
+  const args = ['import', '--journal', join(folder, 'journal'), join(folder, 'in', 'one.dcm')];
+  t.match((await dagpacs(...args)).stdout, /0 stored .* 1 noted/);
+  t.match((await dagpacs(...args, '--to', base)).stdout, /1 stored .* 0 noted/, 'it is not stored there yet');
+});
+
 test('another DICOMweb server, both ways', { skip: skipOrthanc }, async (t) => {
   const orthanc = await startOrthanc();
   t.teardown(() => orthanc.stop());
@@ -122,10 +194,10 @@ test('another DICOMweb server, both ways', { skip: skipOrthanc }, async (t) => {
     out,
     join(folder, 'in', 'broken.dcm'),
   );
-  t.match([sent.code, sent.stdout], [1, /5 stored .* 1 refused/], sent.stderr);
+  t.match([sent.code, sent.stdout], [1, /10 stored .* 1 refused/], sent.stderr);
   const back = join(folder, 'from-orthanc');
   const fetched = await dagpacs('export', '--from', orthanc.dicomWeb, STUDY, '--to', back);
-  t.match([fetched.code, fetched.stdout], [0, /5 instances/], fetched.stderr);
+  t.match([fetched.code, fetched.stdout], [0, /10 instances/], fetched.stderr);
   const name = join(STUDY, uid('series', 'import', 'CT', 1), `${sopOf(3)}.dcm`);
   t.ok(datasetOf(await readFile(join(back, name))).equals(datasetOf(slice(3))));
 });
@@ -135,6 +207,8 @@ test('what cannot be done is said', async (t) => {
     [['import'], /a path is missing[\s\S]*Usage/],
     [['import', '--parallel', '0', '.'], /--parallel is a whole number/],
     [['import', '--header', 'nonsense', '.'], /--header is/],
+    [['import', '--to', 'nonsense', '.'], /--to is an http or https URL/],
+    [['import', '--journal', join(folder, 'no', 'journal'), '.'], /ENOENT/],
     [['import', join(folder, 'not-there')], /ENOENT/],
     [['import', '--to', 'http://127.0.0.1:9/dicom-web', join(folder, 'in', 'one.dcm')], /cannot be reached/],
     [['export', 'x', '--to', 'y'], /STUDY is one/],

@@ -11,6 +11,7 @@ import { encodeRle } from '../../dicom/rle.ts';
 import type { CodedFrame } from '../../ports/codecs.ts';
 import type { Coders } from './coders.ts';
 import { decodeFrame } from './decode.ts';
+import { discard } from './memory.ts';
 
 const LRCP = 0;
 const RPCL = 2;
@@ -36,6 +37,8 @@ export function transcodeFrame(
   const again = decodeFrame(coders, { transferSyntaxUID, bytes: encoded, layout: target }, maxBytes);
   if (Buffer.compare(again, arranged) !== 0)
     throw undecodable('Pixels that come out of the encoder as they went in (PS3.5 §8.2)');
+  // The memory of `again` is not that of `encoded`, which is compressed.
+  discard(frame.bytes, pixels, arranged, again);
   return encoded;
 }
 
@@ -77,5 +80,6 @@ function even(bytes: Uint8Array): Uint8Array {
   if (bytes.length % 2 === 0) return bytes;
   const padded = new Uint8Array(bytes.length + 1);
   padded.set(bytes);
+  discard(bytes);
   return padded;
 }

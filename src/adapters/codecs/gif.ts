@@ -1,15 +1,18 @@
-import type { Raster } from '../../dicom/rendering.ts';
+import type { MovingPart, Raster } from '../../dicom/rendering.ts';
 
 /** Steps of red, green and blue in the colour table: 6 × 7 × 6 are 252 of its 256 places. */
 const STEPS = [6, 7, 6] as const;
 const MAX_CODE = 4096;
 
-/** Images of one size as a GIF that moves and goes on for ever (GIF89a with the NETSCAPE2.0 extension). */
-export function encodeGif(images: readonly Raster[], frameMs: number): Uint8Array {
+const WHOLE: MovingPart = { begins: true, ends: true };
+
+/** Images of one size as a GIF that moves and goes on for ever (GIF89a with the NETSCAPE2.0 extension), or as a part of one. */
+export function encodeGif(images: readonly Raster[], frameMs: number, { begins, ends } = WHOLE): Uint8Array {
   const [first] = images as [Raster];
   const grey = first.channels === 1;
-  const parts: Uint8Array[] = [screen(first, grey)];
-  if (images.length > 1) parts.push(Buffer.from('\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00', 'latin1'));
+  const parts: Uint8Array[] = begins ? [screen(first, grey)] : [];
+  if (begins && (images.length > 1 || !ends))
+    parts.push(Buffer.from('\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00', 'latin1'));
   for (const image of images) {
     const control = Buffer.from('\x21\xf9\x04\x00\x00\x00\x00\x00', 'latin1');
     control.writeUInt16LE(Math.max(2, Math.min(0xffff, Math.round(frameMs / 10))), 4);
@@ -19,7 +22,7 @@ export function encodeGif(images: readonly Raster[], frameMs: number): Uint8Arra
     place.writeUInt16LE(image.height, 7);
     parts.push(control, place, compress(grey ? image.data : indices(image)));
   }
-  parts.push(Buffer.of(0x3b));
+  if (ends) parts.push(Buffer.of(0x3b));
   return Buffer.concat(parts);
 }
 
@@ -58,6 +61,9 @@ function indices({ width, data }: Raster): Uint8Array {
   return out;
 }
 
+/** Strings by their prefix's code and last byte. A thread compresses one image at a time, and leaves the table empty. */
+const table = new Int16Array(MAX_CODE * 256).fill(-1);
+
 /** LZW with codes of 9 to 12 bits, in sub-blocks of at most 255 bytes. */
 function compress(pixels: Uint8Array): Uint8Array {
   const clear = 256;
@@ -73,8 +79,6 @@ function compress(pixels: Uint8Array): Uint8Array {
     bits += size;
     for (; bits >= 8; bits -= 8, held >>>= 8) bytes[length++] = held & 0xff;
   };
-  // Strings by their prefix's code and last byte.
-  const table = new Int16Array(MAX_CODE * 256).fill(-1);
   const used: number[] = [];
   put(clear);
   let prefix = pixels[0] as number;
@@ -101,6 +105,7 @@ function compress(pixels: Uint8Array): Uint8Array {
     next = 258;
     size = 9;
   }
+  for (const each of used) table[each] = -1;
   put(prefix);
   put(end);
   if (bits > 0) bytes[length++] = held & 0xff;

@@ -29,3 +29,14 @@ export class FrameMemory {
     while (this.#bytes > this.#maxBytes) this.#bytes -= this.#free.shift()?.byteLength ?? 0;
   }
 }
+
+/**
+ * Frees memory that nobody will look at again, now: frames lie outside the heap whose growth starts a garbage collection, and
+ * on threads that make little else a hundred megabytes of them would wait for one.
+ */
+export function discard(...all: Uint8Array[]): void {
+  for (const { buffer, length } of all) {
+    // A part of a larger buffer is not alone in it; what was discarded already has no length.
+    if (length > 0 && buffer instanceof ArrayBuffer && buffer.byteLength === length) buffer.transfer(0);
+  }
+}

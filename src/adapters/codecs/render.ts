@@ -22,7 +22,7 @@ export function renderFrames(coders: Coders, { frames, rendering, icc, maxBytes 
   });
   const [first] = images;
   if (!first) throw undecodable('A frame to render');
-  if (rendering.format === 'image/gif') return encodeGif(images, rendering.frameMs);
+  if (rendering.format === 'image/gif') return encodeGif(images, rendering.frameMs, rendering.part);
   return rendering.format === 'image/png' ? encodePng(first, icc) : first.data;
 }
 

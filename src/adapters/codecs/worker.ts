@@ -5,6 +5,7 @@ import { makeCoders } from './coders.ts';
 import { decodeFrame } from './decode.ts';
 import { transcodeFrame } from './encode.ts';
 import type { Job, Outcome } from './job.ts';
+import { discard } from './memory.ts';
 import { renderFrames } from './render.ts';
 
 const coders = makeCoders();
@@ -16,7 +17,12 @@ async function perform(job: Job): Promise<Uint8Array> {
     frames.some(({ transferSyntaxUID }) => compressionOf(transferSyntaxUID) === 'jpeg-ls');
   // Loaded when it is first needed.
   if (jpegLs) await coders.jpegLs.ready();
-  if (job.kind === 'decode') return decodeFrame(coders, job.frame, job.maxBytes);
+  if (job.kind === 'decode') {
+    const { bytes } = job.frame;
+    const pixels = decodeFrame(coders, job.frame, job.maxBytes);
+    if (pixels.buffer !== bytes.buffer) discard(bytes);
+    return pixels;
+  }
   if (job.kind === 'transcode') return transcodeFrame(coders, job.frame, job.transferSyntaxUID, job.maxBytes);
   return renderFrames(coders, job);
 }

@@ -21,6 +21,15 @@ const SELECT: Record<QueryLevel, string> = {
     CROSS JOIN series e ON e.id = i.series CROSS JOIN studies s ON s.id = e.study ORDER BY j.key`,
 };
 
+/** The rows of studies for a reader that picks what it needs, and the same without what is counted. */
+const PICKED = {
+  counted: `SELECT '{' || t.text || '${GLUE}"00201206":{"vr":"IS","Value":[' || s.series ||
+    ']}${GLUE}"00201208":{"vr":"IS","Value":[' || s.instances || ']}}' AS text FROM json_each(?) j
+    CROSS JOIN studies s ON s.id = j.value CROSS JOIN study_texts t ON t.id = s.id ORDER BY j.key`,
+  plain: `SELECT '{' || t.text || '}' AS text FROM json_each(?) j
+    CROSS JOIN study_texts t ON t.id = j.value ORDER BY j.key`,
+};
+
 const ZONE = '"00080201"';
 
 /** Rows that are read at once. */
@@ -44,6 +53,11 @@ export function* readRows(reader: Connection, query: Query, ids: readonly number
     whole: parent.whole && !query.only,
     wanted: parent.whole && !query.only ? undefined : [...wanted].filter((tag) => DEFAULT_TAGS[parent.level].has(tag)),
   }));
+  if (query.only && level === 'study' && others.length === 0 && query.include !== 'all') {
+    const select = wanted.has('00201206') || wanted.has('00201208') ? PICKED.counted : PICKED.plain;
+    for (const texts of read(reader, select, ids)) for (const { text } of texts) yield text as string;
+    return;
+  }
   const used = taken.filter((parent) => parent.whole || (parent.wanted?.length ?? 0) > 0);
   const parentTexts = new Map<string, string[]>();
   const membersOf = (parent: QueryLevel, id: number): string[] => {
@@ -58,13 +72,7 @@ export function* readRows(reader: Connection, query: Query, ids: readonly number
   };
 
   const textOf = (row: Row): string => {
-    let own = ownText(level, row);
-    if (query.only) {
-      own = own
-        .split(GLUE)
-        .filter((text) => wanted.has(text.slice(1, 9)))
-        .join(GLUE);
-    }
+    const own = ownText(level, row);
     if (used.length === 0 && others.length === 0 && query.include !== 'all') return `{${own}}`;
     const members: string[] = [];
     if (query.include === 'all') members.push(...everyMember(level, readHeader(reader, Number(row.version))));
@@ -76,9 +84,11 @@ export function* readRows(reader: Connection, query: Query, ids: readonly number
     for (const text of own.split(GLUE)) if (text !== '') members.push(text);
     return `{${merge(members)}}`;
   };
-  for (let at = 0; at < ids.length; at += PAGE) {
-    for (const row of reader.all(SELECT[level], JSON.stringify(ids.slice(at, at + PAGE)))) yield textOf(row);
-  }
+  for (const rows of read(reader, SELECT[level], ids)) for (const row of rows) yield textOf(row);
+}
+
+function* read(reader: Connection, select: string, ids: readonly number[]): Generator<Row[]> {
+  for (let at = 0; at < ids.length; at += PAGE) yield reader.all(select, JSON.stringify(ids.slice(at, at + PAGE)));
 }
 
 /** The levels above, highest first; `whole`: the path does not name the entity, so that its attributes belong in the row. */

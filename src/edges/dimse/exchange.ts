@@ -5,7 +5,7 @@ import { C_CANCEL_RQ, type Command, RESPONSE, type Response, readCommand, respon
 import { NOT_AUTHORIZED, PROCESSING_FAILURE, UNRECOGNIZED_OPERATION } from './errors.ts';
 import { Invoker, type InvokerHooks, type InvokerOptions } from './invoker.ts';
 import type { AnsweredContext } from './negotiation.ts';
-import { commandPdus, dataPdus } from './p-data.ts';
+import { commandPdus, dataPdus, messages } from './p-data.ts';
 import { type Fragment, INVALID_PARAMETER, ProtocolError, UNEXPECTED_PARAMETER } from './pdu.ts';
 import type { Operation, Service } from './services/service.ts';
 
@@ -77,8 +77,8 @@ class Performance implements Operation {
     return this.#exchange.respond(this, response) ?? Promise.resolve();
   }
 
-  respondAll(responses: readonly Response[]): Promise<void> {
-    return this.#exchange.respondAll(this, responses) ?? Promise.resolve();
+  respondAll(status: number, datasets: readonly Buffer[]): Promise<void> {
+    return this.#exchange.respondAll(this, status, datasets) ?? Promise.resolve();
   }
 
   invoke(invocation: Parameters<Operation['invoke']>[0]): Promise<Command> {
@@ -194,16 +194,13 @@ export class Exchange {
     return this.#hooks.send(Buffer.concat([pdus, dataPdus(context.id, false, [response.dataset], maxPduLength)]));
   }
 
-  /** Sends responses whose command sets are the same, which is that of the first. */
-  respondAll({ command, context }: Operation, responses: readonly Response[]): Promise<void> | undefined {
-    const [first] = responses;
-    if (this.#stopped || !first) return undefined;
+  /** Sends a response for each data set; their command sets are the same. */
+  respondAll({ command, context }: Operation, status: number, datasets: readonly Buffer[]): Promise<void> | undefined {
+    const [dataset] = datasets;
+    if (this.#stopped || !dataset) return undefined;
     const { maxPduLength } = this.options;
-    const head = commandPdus(context.id, responseElements(command, first), maxPduLength);
-    const parts: Buffer[] = [];
-    for (const { dataset } of responses)
-      if (dataset) parts.push(head, dataPdus(context.id, false, [dataset], maxPduLength));
-    return this.#hooks.send(Buffer.concat(parts));
+    const head = commandPdus(context.id, responseElements(command, { status, dataset }), maxPduLength);
+    return this.#hooks.send(messages(context.id, head, datasets, maxPduLength));
   }
 
   #begin(context: AnsweredContext): void {

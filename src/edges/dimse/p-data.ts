@@ -58,3 +58,25 @@ export function commandPdus(contextId: number, elements: readonly Buffer[], maxL
   group.writeUInt32LE(length, 8);
   return dataPdus(contextId, true, [group, ...elements], maxLength);
 }
+
+/** Messages with the same command set, whose PDUs are given, and a data set each, in one buffer. */
+export function messages(
+  contextId: number,
+  commandSet: Buffer,
+  datasets: readonly Buffer[],
+  maxLength: number,
+): Buffer {
+  const room = roomOf(maxLength);
+  if (datasets.some(({ length }) => length > room))
+    return Buffer.concat(datasets.flatMap((each) => [commandSet, dataPdus(contextId, false, [each], maxLength)]));
+  const each = commandSet.length + HEAD;
+  const out = Buffer.allocUnsafe(datasets.reduce((sum, { length }) => sum + each + length, 0));
+  let at = 0;
+  for (const dataset of datasets) {
+    out.set(commandSet, at);
+    dataHead(contextId, false, true, dataset.length, out, at + commandSet.length);
+    out.set(dataset, at + each);
+    at += each + dataset.length;
+  }
+  return out;
+}

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { exampleOf, type JsonSchema } from './openapi-example.ts';
 import { problemContent, problemReference, problemResponses, problemStatuses } from './openapi-problems.ts';
 import * as archive from './schemas/archive.ts';
+import * as bulk from './schemas/bulk.ts';
 import { CAPABILITIES_TYPES, DICOM_WEB } from './schemas/capabilities.ts';
 import * as commitment from './schemas/commitment.ts';
 import * as custody from './schemas/custody.ts';
@@ -19,6 +20,7 @@ import * as wadoUri from './schemas/wado-uri.ts';
 /** Every operation of the API, in the order of the document. */
 export const operations: readonly Operation[] = [
   dicomWeb,
+  bulk,
   render,
   wadoUri,
   remove,

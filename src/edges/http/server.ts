@@ -9,6 +9,7 @@ import { createBaseUrl } from './plugins/base-url.ts';
 import { addBrowserAccess } from './plugins/browser-access.ts';
 import { drain } from './plugins/request-body.ts';
 import { addArchiveRoutes } from './routes/archive.ts';
+import { addBulkRoutes } from './routes/bulk.ts';
 import { addCapabilityRoutes } from './routes/capabilities.ts';
 import { addCommitmentRoutes } from './routes/commitment.ts';
 import { addCustodyRoutes } from './routes/custody.ts';
@@ -126,6 +127,7 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   addCapabilityRoutes(app, context);
   addSearchRoutes(app, context);
   addRetrieveRoutes(app, context);
+  addBulkRoutes(app, context);
   addMetadataRoutes(app, context);
   addDeleteRoutes(app, context);
   addRenderRoutes(app, context);

@@ -1,9 +1,9 @@
 import { decodedLayout } from '../../dicom/compression.ts';
 import type { DicomElement, DicomJson } from '../../dicom/model.ts';
-import { undecodable } from '../../dicom/pixels.ts';
+import { type PixelLayout, undecodable } from '../../dicom/pixels.ts';
 import { frameMapping, profileElement } from '../../dicom/presentation.ts';
 import { fit } from '../../dicom/render-parameters.ts';
-import type { ColourProfile, FrameMapping } from '../../dicom/rendering.ts';
+import type { ColourProfile, FrameMapping, MovingPart } from '../../dicom/rendering.ts';
 import type { Codecs, CodedFrame } from '../../ports/codecs.ts';
 import type { InstanceUIDs } from '../../ports/index.ts';
 import { documentOf } from './document.ts';
@@ -22,8 +22,8 @@ export interface RenderModules {
 
 /** Memory for images that were made. */
 const CACHE_BYTES = 32 * 1024 * 1024;
-/** Bytes of decoded frames in one moving image: all of them are there before the first byte of it is. */
-const MAX_MOVING_BYTES = 256 * 1024 * 1024;
+/** Bytes of decoded frames of an image that moves that are made at one time. */
+const MOVING_BYTES = 4 * 1024 * 1024;
 /** Profiles of slide scanners have up to a few megabytes; no more than this fits into a JPEG anyway. */
 const MAX_PROFILE_BYTES = 16 * 1024 * 1024;
 const NO_IMAGE = 'An image in a transfer syntax that is decoded';
@@ -33,6 +33,12 @@ const DEFAULT_FRAME_MS = 100;
 /** Rendering on request (PS3.18 §10.4.1.1.3): frames as stored, then one job of a codec thread. */
 export function createRender({ serve, source, codecs }: RenderModules): Render {
   const cache = new MadeOnce(CACHE_BYTES);
+
+  function picture(opened: OpenedInstance, numbers: number[], parameters: RenderParameters, part?: MovingPart) {
+    const key = JSON.stringify([opened.version.node.toString(), numbers, parameters, part]);
+    return cache.get(key, () => make(opened, numbers, parameters, codecs, part));
+  }
+
   return {
     renderable(scope: Scope) {
       const found = serve.instances(scope).flatMap((instance) => describe(instance, source) ?? []);
@@ -57,10 +63,30 @@ export function createRender({ serve, source, codecs }: RenderModules): Render {
       return documentOf(await source.open(instance));
     },
 
-    async image(instance, numbers, parameters) {
+    async image(instance, number, parameters) {
+      return picture(await source.open(instance), [number], parameters);
+    },
+
+    async *moving(instance, numbers, parameters) {
       const opened = await source.open(instance);
-      const key = JSON.stringify([opened.version.node.toString(), numbers, parameters]);
-      return cache.get(key, () => make(opened, numbers, parameters, codecs));
+      const { count, layout } = new StoredImage(opened);
+      for (const number of numbers) checkFrameNumber(number, count);
+      const at = Math.max(1, Math.floor(MOVING_BYTES / decodedBytes(layout)));
+      const part = (from: number): Promise<Uint8Array> => {
+        const part = { begins: from === 0, ends: from + at >= numbers.length };
+        return picture(opened, numbers.slice(from, from + at), parameters, part);
+      };
+      let next = part(0);
+      for (let from = at; ; from += at) {
+        const made = await next;
+        // One is made while the one before is sent; its failure is thrown when its turn comes.
+        if (from < numbers.length) {
+          next = part(from);
+          next.catch(() => undefined);
+        }
+        yield made;
+        if (from >= numbers.length) return;
+      }
     },
   };
 }
@@ -82,13 +108,11 @@ async function make(
   numbers: number[],
   parameters: RenderParameters,
   codecs: Codecs,
+  part: MovingPart | undefined,
 ): Promise<Uint8Array> {
   const image = new StoredImage(opened);
   const { layout, header } = image;
   for (const number of numbers) checkFrameNumber(number, image.count);
-  const size = layout.rows * layout.columns * layout.samplesPerPixel * Math.ceil(layout.bitsAllocated / 8);
-  if (size * numbers.length > MAX_MOVING_BYTES)
-    throw undecodable(`Frames of at most ${MAX_MOVING_BYTES} bytes in one image`);
   const words = (element: DicomElement) => readWords(opened, element);
   const decoded = decodedLayout(image.transferSyntaxUID, layout);
   const mappings: FrameMapping[] = [];
@@ -105,9 +129,14 @@ async function make(
     quality,
     mappings,
     frameMs: frameMsOf(header),
+    ...(part && { part }),
     ...(profile && { profile }),
     ...place,
   });
+}
+
+function decodedBytes({ rows, columns, samplesPerPixel, bitsAllocated }: PixelLayout): number {
+  return rows * columns * samplesPerPixel * Math.ceil(bitsAllocated / 8);
 }
 
 /** Frame Time, or what Cine Rate or Recommended Display Frame Rate says (PS3.3 C.7.6.5). */

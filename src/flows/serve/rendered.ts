@@ -39,9 +39,8 @@ export interface Render {
   representative(scope: Scope): Renderable;
   /** What is a document or a video as it is stored (PS3.18 §8.7.4), and needs no rendering. */
   document(instance: InstanceUIDs): Promise<StoredDocument | undefined>;
-  /**
-   * Frames `numbers` of an instance as one image, of several formats only one that moves.
-   * `invalid-parameter` where a number or the viewport is outside.
-   */
-  image(instance: InstanceUIDs, numbers: number[], parameters: RenderParameters): Promise<Uint8Array>;
+  /** Frame `number` of an instance as an image. `invalid-parameter` where the number or the viewport is outside. */
+  image(instance: InstanceUIDs, number: number, parameters: RenderParameters): Promise<Uint8Array>;
+  /** Frames `numbers` of an instance as one image that moves, made a few at a time. Errors as of {@link image}. */
+  moving(instance: InstanceUIDs, numbers: number[], parameters: RenderParameters): AsyncIterable<Uint8Array>;
 }

@@ -8,7 +8,7 @@ import { type DataStream, dataStreamOf } from './data-stream.ts';
 import { MetadataBodies } from './metadata.ts';
 import { bulkPart, frameParts } from './parts.ts';
 import type { InstanceSource, Scope, Serve, ServedInstance } from './served.ts';
-import { pixelVrOf } from './stored-image.ts';
+import { frameCount, pixelVrOf } from './stored-image.ts';
 
 export interface ServeModules {
   blocks: BlockStore;
@@ -17,6 +17,7 @@ export interface ServeModules {
 }
 
 const INDEX_NAME = 'index-name';
+const PIXEL_DATA = '7FE00010';
 /** Objects kept open: a viewer asks for the frames of one series again and again. */
 const OPEN_OBJECTS = 256;
 
@@ -103,6 +104,13 @@ export function createServe(modules: ServeModules): Serve & InstanceSource {
       const { transferSyntaxUID } = version;
       const parts = frameParts(await streamOf(version), frames, transferSyntaxUID, pixelVrOf(frames, bulk), numbers);
       return parts.map((part) => Object.assign(part, { of: version }));
+    },
+
+    contents(instance) {
+      const { frames, bulk } = index.details(current(instance));
+      const pixels = frames.kind === 'native' && Object.hasOwn(bulk, frames.tag) ? frames.tag : undefined;
+      const paths = Object.keys(bulk).filter((path) => frames.kind !== 'encapsulated' || path !== PIXEL_DATA);
+      return { frames: frameCount(frames), bulk: paths, ...(pixels && { pixels }) };
     },
 
     describe(instance) {

@@ -36,6 +36,16 @@ export interface ServedValue extends ServedPart {
   of: Pick<ServedInstance, 'sha256' | 'receivedAt'>;
 }
 
+/** What of an instance lies outside its metadata. */
+export interface Contents {
+  /** Frames that are located. */
+  frames: number;
+  /** Bulk values, each by the last part of its BulkDataURI; native pixels are among them, what encloses located frames is not. */
+  bulk: string[];
+  /** The name of native pixels among them. */
+  pixels?: string;
+}
+
 /** Content codings that metadata are kept in. */
 export type MetadataCoding = 'zstd' | 'gzip' | 'br';
 
@@ -56,6 +66,7 @@ export interface Serve {
   headers(scope: Scope, base: string): Iterable<DicomJson>;
   /** Frames by 1-based number, in the order asked. `invalid-parameter` where one is out of range. */
   frames(instance: InstanceUIDs, numbers: number[]): Promise<ServedValue[]>;
+  contents(instance: InstanceUIDs): Contents;
   /** The value that a BulkDataURI's last part (`7FE00010`, `00400275/1/00091010`) names. */
   bulkData(instance: InstanceUIDs, path: string): Promise<ServedValue>;
 }

@@ -119,6 +119,7 @@ const nothingToSee: Render = {
   representative: none,
   document: async () => undefined,
   image: refuse,
+  moving: none,
 };
 
 function memoryIngest(stored: Stored[]): Ingest {
@@ -229,6 +230,10 @@ function memoryServe(stored: Stored[], sent: MemoryBridge['sent'], options: Memo
         throw new DagpacsError('invalid-parameter', 'There is no such frame', subject);
       }
       return numbers.map((number) => part(Buffer.concat([partBytes, Buffer.from(String(number))])));
+    },
+    contents: (uids) => {
+      find({ ...uids });
+      return { frames: 3, bulk: ['7FE00010'], pixels: '7FE00010' };
     },
     async bulkData(uids, path) {
       find({ ...uids });

@@ -2,6 +2,7 @@ import { test } from 'tap';
 import { characterEncoder } from '../../../src/dicom/charset-encoder.ts';
 import { readDataset } from '../../../src/dicom/dataset.ts';
 import { encodeDataset } from '../../../src/dicom/encode.ts';
+import { RowEncoder } from '../../../src/dicom/encode-rows.ts';
 import type { DicomJson } from '../../../src/dicom/model.ts';
 
 const SYNTAXES = [
@@ -79,6 +80,82 @@ test('every character set that can be named is written as it is read', (t) => {
   t.equal(
     characterEncoder('\\ISO 2022 IR 87')?.encode('山田^太郎')?.toString('latin1'),
     '\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B',
+  );
+  t.end();
+});
+
+test('a row is written as the data set that it is the JSON text of', (t) => {
+  const texts = [
+    'A',
+    'AB',
+    'A"B',
+    'A\\B',
+    'tab\tB',
+    'Jérôme',
+    '山田',
+    '',
+    'x'.repeat(4097),
+    'y'.repeat(70_000),
+    '=',
+    'A==',
+    '{}',
+    '"]}',
+  ];
+  const names = ['A^B', 'A^B=', '=', 'Jérôme', 'A"', ''];
+  const row = (element: DicomJson[string]): DicomJson => ({
+    '00080061': { vr: 'CS', Value: ['CT'] },
+    '00100020': element,
+    '00200010': { vr: 'SH', Value: ['\n"00100020":{"vr":"LO"}'] },
+  });
+  const rows: DicomJson[] = [
+    ...texts.map((text) => row({ vr: 'LO', Value: [text] })),
+    ...texts.map((text) => row({ vr: 'UI', Value: [text, text] })),
+    ...names.map((Alphabetic) => row({ vr: 'PN', Value: [{ Alphabetic }] })),
+    row({ vr: 'PN', Value: [{ Ideographic: 'A' }, null] }),
+    row({ vr: 'PN', Value: ['A=B'] }),
+    ...['DS', 'IS', 'DA', 'UC', 'UN', 'SQ', 'US', 'AT'].map((vr) => row({ vr })),
+    row({ vr: 'IS', Value: [12] }),
+    row({ vr: 'US', Value: [7] }),
+    row({ vr: 'AT', Value: ['00200013'] }),
+    row({ vr: 'OB', InlineBinary: 'AQID' }),
+    { '00100020': { vr: 'LO', Value: ['the first'] } },
+    { '00200010': { vr: 'SH', Value: ['other'] }, '00100020': { vr: 'LO', Value: ['out of order'] } },
+    {},
+  ];
+  const lines = (dataset: DicomJson) => {
+    const members = Object.entries(dataset).map(([tag, element]) => `"${tag}":${JSON.stringify(element)}`);
+    return `{${members.join(',\n')}}`;
+  };
+  const fixed: DicomJson = { '00080052': { vr: 'CS', Value: ['STUDY'] } };
+  for (const [uid, encoding] of SYNTAXES) {
+    for (const vr of ['LO', 'PN', 'UI', 'SQ']) {
+      const keys: DicomJson = {
+        '00080020': { vr: 'DA', Value: ['2024'] },
+        '00100020': { vr },
+        '00200010': { vr: 'SH' },
+      };
+      for (const charset of ['', 'ISO_IR 100', '\\ISO 2022 IR 87', 'WHAT']) {
+        const encoder = new RowEncoder(keys, fixed, encoding, charset);
+        const wrong = rows.filter((each) => {
+          const absent = Object.entries(keys).map(([tag, key]) => [tag, each[tag] ?? { vr: key.vr }]);
+          const expected = encodeDataset({ ...fixed, ...Object.fromEntries(absent) }, encoding, charset);
+          return !encoder.encode(lines(each)).equals(expected);
+        });
+        t.strictSame(wrong, [], `${uid} ${vr} ${charset}`);
+      }
+    }
+  }
+  const sequence = {
+    vr: 'SQ',
+    Value: [{ '00400007': { vr: 'LO', Value: ['kept'] }, '00400009': { vr: 'SH', Value: ['not'] } }],
+  };
+  const asked = { '00400275': { vr: 'SQ', Value: [{ '00400007': { vr: 'LO' }, '00400008': { vr: 'SQ' } }] } };
+  t.strictSame(
+    new RowEncoder(asked, {}, SYNTAXES[1][1]).encode(lines({ '00400275': sequence })),
+    encodeDataset(
+      { '00400275': { vr: 'SQ', Value: [{ '00400007': { vr: 'LO', Value: ['kept'] }, '00400008': { vr: 'SQ' } }] } },
+      SYNTAXES[1][1],
+    ),
   );
   t.end();
 });

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import { encodeDataset } from '../../../dicom/encode.ts';
-import type { DicomElement, DicomJson } from '../../../dicom/model.ts';
+import { RowEncoder } from '../../../dicom/encode-rows.ts';
+import type { DicomJson } from '../../../dicom/model.ts';
 import type { Match } from '../../../dicom/query.ts';
 import { type KeyedQuery, parseQueryKeys } from '../../../dicom/query-keys.ts';
 import { transferSyntax } from '../../../dicom/transfer-syntax.ts';
@@ -43,17 +43,17 @@ export function findService({ aeTitle }: FindOptions, index: Pick<Index, 'query'
           fuzzy: fuzzy === 1,
         });
         const status = keyed.unsupported.length > 0 ? PENDING_WITH_WARNING : PENDING;
-        let held: Response[] = [];
+        const encoder = answers(keyed, identifier, operation, aeTitle);
+        let held: Buffer[] = [];
         for (const row of pages(index, { ...scoped(keyed.query, identifier), only: true })) {
-          const dataset = answer(JSON.parse(row) as DicomJson, keyed, identifier, aeTitle);
-          held.push({ status, dataset: encode(dataset, operation, identifier) });
+          held.push(encoder.encode(row));
           if (held.length < STRIDE) continue;
-          await operation.respondAll(held);
+          await operation.respondAll(status, held);
           held = [];
           await turn();
           if (operation.signal.aborted) return { status: CANCELLED };
         }
-        if (held.length > 0) await operation.respondAll(held);
+        if (held.length > 0) await operation.respondAll(status, held);
         return operation.signal.aborted ? { status: CANCELLED } : { status: SUCCESS };
       } catch (error) {
         const response = refusal(error);
@@ -97,31 +97,14 @@ function* pages(index: Pick<Index, 'query'>, query: KeyedQuery['query']): Genera
   }
 }
 
-/** The identifier of a response: the keys that were asked for, and what is always there (PS3.4 C.4.1.1.3.2). */
-function answer(row: DicomJson, { keys }: KeyedQuery, { levelName }: Identifier, aeTitle: string): DicomJson {
-  const dataset: DicomJson = {
+/** Makes the identifiers of responses: the keys that were asked for, and what is always there (PS3.4 C.4.1.1.3.2). */
+function answers({ keys }: KeyedQuery, identifier: Identifier, { context }: Operation, aeTitle: string): RowEncoder {
+  const { levelName, charset } = identifier;
+  const { implicit = true, bigEndian = false } = transferSyntax(context.transferSyntax) ?? {};
+  const fixed: DicomJson = {
     '00080052': { vr: 'CS', Value: [levelName] },
     '00080054': { vr: 'AE', Value: [aeTitle] },
+    ...(keys['00080056'] && { '00080056': { vr: 'CS', Value: ['ONLINE'] } }),
   };
-  for (const [tag, key] of Object.entries(keys)) {
-    dataset[tag] = tag === '00080056' ? { vr: 'CS', Value: ['ONLINE'] } : pruned(row[tag], key);
-  }
-  return dataset;
-}
-
-/** A sequence with the attributes of its items that the key's item asks for; anything else as it is, or empty. */
-function pruned(element: DicomElement | undefined, key: DicomElement): DicomElement {
-  if (!element) return { vr: key.vr };
-  const [item] = (key.vr === 'SQ' ? (key.Value ?? []) : []) as DicomJson[];
-  if (!item || Object.keys(item).length === 0 || element.vr !== 'SQ') return element;
-  const items = (element.Value ?? []).map((value) => {
-    const held = (value ?? {}) as DicomJson;
-    return Object.fromEntries(Object.entries(item).map(([tag, inner]) => [tag, pruned(held[tag], inner)]));
-  });
-  return { vr: 'SQ', Value: items };
-}
-
-function encode(dataset: DicomJson, { context }: Operation, { charset }: Identifier): Buffer {
-  const { implicit = true, bigEndian = false } = transferSyntax(context.transferSyntax) ?? {};
-  return encodeDataset(dataset, { implicit, bigEndian }, charset);
+  return new RowEncoder(keys, fixed, { implicit, bigEndian }, charset);
 }

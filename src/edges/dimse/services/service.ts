@@ -19,8 +19,8 @@ export interface Operation {
   readonly signal: AbortSignal;
   /** Sends a response that is not the last one; resolves when there is room for more. */
   respond(response: Response): Promise<void>;
-  /** Sends several of them, each with a data set and the same status, in one piece. */
-  respondAll(responses: readonly Response[]): Promise<void>;
+  /** Sends several of them with the same status, one for each data set, in one piece. */
+  respondAll(status: number, datasets: readonly Buffer[]): Promise<void>;
   /** Asks for an operation on the same association; rejects when that ends first. One at a time. */
   invoke(invocation: Invocation): Promise<Command>;
   /**

@@ -98,15 +98,19 @@ export function addRenderRoutes(app: FastifyInstance, context: RouteContext): vo
     const { reply } = call;
     checkProfile(parameters.profile, form.type);
     reply.header('vary', [reply.getHeader('vary') ?? [], 'Accept'].flat().join(', '));
-    const make = ({ instance, numbers }: Picture) =>
-      render.image(instance, numbers, { ...parameters, format: form.type });
+    const make = ({ instance, numbers: [number = 1] }: Picture) =>
+      render.image(instance, number, { ...parameters, format: form.type });
     const parts = pictures.map((each): OutgoingPart => {
-      async function* bytes() {
+      const { instance, numbers } = each;
+      async function* still() {
         yield await make(each);
       }
-      return { form, location: locationOf(call, each), size: undefined, bytes };
+      const moving = () => render.moving(instance, numbers, { ...parameters, format: form.type });
+      return { form, location: locationOf(call, each), size: undefined, bytes: form.type === MOVING ? moving : still };
     });
+    const [first] = parts as [OutgoingPart];
     if (form.multipart) return sendMultipart(reply, log, parts);
+    if (form.type === MOVING) return sendSingle(reply, log, first);
     const [only] = pictures as [Picture];
     return sendSingle(reply, log, inMemory(form, locationOf(call, only), await make(only)));
   }

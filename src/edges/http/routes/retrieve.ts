@@ -1,12 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 import { acceptTextOf, chooseRepresentation, type MediaRange, type Representation } from '../../../dicom/accept.ts';
-import { transferSyntax } from '../../../dicom/transfer-syntax.ts';
 import type { Scope, ServedInstance, ServedPart, ServedValue } from '../../../flows/serve/served.ts';
 import type { Transcode, TranscodedPart } from '../../../flows/serve/transcoded.ts';
 import type { InstanceUIDs } from '../../../ports/index.ts';
 import { prefersArchive, sendArchive, ZIP } from '../archive.ts';
 import { isFresh, validatorsOf } from '../conditional.ts';
 import { NotAcceptable } from '../errors.ts';
+import { type InstanceForm, OCTETS, offersOfFrames } from '../frame-forms.ts';
 import type { RouteContext } from '../modules.ts';
 import { acceptedBy, negotiate } from '../negotiate.ts';
 import * as schemas from '../schemas/dicom-web.ts';
@@ -14,7 +14,6 @@ import { type OutgoingPart, sendMultipart, sendSingle } from '../send.ts';
 import { addRoute, type Call } from './route.ts';
 
 const DICOM = 'application/dicom';
-const OCTETS = 'application/octet-stream';
 
 /** WADO-RS: instances, frames and bulk data (PS3.18 §10.4): as stored, or transcoded where only that is acceptable. */
 export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): void {
@@ -102,13 +101,14 @@ export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): 
     const pathOf = (index: number) => `frames/${numbers[index]}`;
     const frames = await serve.frames(call.params, numbers);
     const [{ transferSyntaxUID: storedUID, of }] = frames as [ServedValue];
-    const stored = offersOfFrames(storedUID, numbers.length);
+    const single = numbers.length === 1;
+    const stored = offersOfFrames(storedUID, single);
     const accepted = acceptedBy(call.request, call.query);
     if (chooseRepresentation(accepted, stored)) return sendValues(call, stored, frames, of, pathOf);
-    const others = transcode.frameSyntaxes(call.params).flatMap((uid) => offersOfFrames(uid, numbers.length));
+    const others = transcode.frameSyntaxes(call.params).flatMap((uid) => offersOfFrames(uid, single));
     const { transferSyntaxUID } = negotiate(accepted, [...stored, ...others]);
     const made = await transcode.frames(call.params, numbers, transferSyntaxUID);
-    return sendValues(call, offersOfFrames(transferSyntaxUID, numbers.length), made, of, pathOf);
+    return sendValues(call, offersOfFrames(transferSyntaxUID, single), made, of, pathOf);
   });
 
   addRoute(app, schemas.retrieveBulkData, async (call) => {
@@ -122,9 +122,6 @@ export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): 
 
 /** One value of a resource: as stored, or made as it is sent. */
 type Value = ServedPart | TranscodedPart;
-
-/** A form that names its transfer syntax. */
-type InstanceForm = Representation & { transferSyntaxUID: string };
 
 function formsOf(type: string, syntaxes: readonly string[], single: boolean): InstanceForm[] {
   return (single ? [true, false] : [true]).flatMap((multipart) =>
@@ -156,13 +153,4 @@ function chooseForms(
     const possible = [...formsOf(DICOM, [...stored.keys()], single), ...made, ZIP];
     throw new NotAcceptable([...new Set(possible.map(acceptTextOf))]);
   });
-}
-
-/** Compressed frames have a media type of their own too; several frames need a part each. */
-function offersOfFrames(transferSyntaxUID: string, count: number): InstanceForm[] {
-  const known = transferSyntax(transferSyntaxUID);
-  const types = known?.encapsulated ? [...new Set([OCTETS, known.mediaType])] : [OCTETS];
-  return (count === 1 ? [true, false] : [true]).flatMap((multipart) =>
-    types.map((type) => ({ multipart, type, transferSyntaxUID })),
-  );
 }

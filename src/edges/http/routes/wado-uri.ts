@@ -74,8 +74,14 @@ export function addWadoUriRoute(app: FastifyInstance, context: RouteContext): vo
       });
     }
     const numbers = framesOf(query, image as Renderable, form.type);
-    const bytes = await render.image(uids, numbers, { ...parameters, format: form.type as ImageFormat });
-    return sendSingle(reply, log, inMemory(form, `${location}/frames/${numbers.join(',')}/rendered`, bytes));
+    const how = { ...parameters, format: form.type as ImageFormat };
+    const pictured = `${location}/frames/${numbers.join(',')}/rendered`;
+    if (form.type === MOVING) {
+      const bytes = () => render.moving(uids, numbers, how);
+      return sendSingle(reply, log, { form, location: pictured, size: undefined, bytes });
+    }
+    const bytes = await render.image(uids, numbers[0] ?? 1, how);
+    return sendSingle(reply, log, inMemory(form, pictured, bytes));
 
     function fileOf(file: Representation): OutgoingPart {
       const { transferSyntaxUID = '' } = file;

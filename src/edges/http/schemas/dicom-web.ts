@@ -171,7 +171,13 @@ function search<Params extends z.ZodObject>(id: string, path: string, summary: s
   });
 }
 
-function read<Params extends z.ZodObject>(id: string, path: string, summary: string, params: Params, answer: Answer) {
+export function read<Params extends z.ZodObject>(
+  id: string,
+  path: string,
+  summary: string,
+  params: Params,
+  answer: Answer,
+) {
   return defineOperation({
     id,
     tag,
