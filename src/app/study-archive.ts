@@ -5,6 +5,7 @@ import type { Pushback } from '../flows/ingest/backlog.ts';
 import type { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { exportStudy } from '../flows/upkeep/car-export.ts';
 import { type CarImport, importStudy } from '../flows/upkeep/car-import.ts';
+import type { OneAtATime } from '../kernel/one-at-a-time.ts';
 import type { BlockStore } from '../ports/blocks.ts';
 import type { Index } from '../ports/index.ts';
 import type { Vault } from '../ports/vault.ts';
@@ -14,6 +15,8 @@ export interface StudyArchiveModules {
   index: Index;
   vault: Vault;
   commits: CommitQueue;
+  /** Held while a version is taken, whose blocks may lie here already. */
+  turns: OneAtATime;
   /** Told after each version that is new. */
   onStored: () => void;
 }
