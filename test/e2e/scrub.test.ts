@@ -8,7 +8,9 @@ import { openIndex } from '../../src/adapters/index/sqlite.ts';
 import { openSwarm } from '../../src/adapters/swarm/swarm.ts';
 import type { ScrubReport, ScrubStatus } from '../../src/flows/objects/scrub-report.ts';
 import { startScrub } from '../../src/flows/upkeep/scrub.ts';
+import { cidOf, RAW } from '../../src/ipld/cid.ts';
 import { createLog } from '../../src/kernel/log.ts';
+import { oneAtATime } from '../../src/kernel/one-at-a-time.ts';
 import { type Bridge, startBridge } from '../fixtures/bridge.ts';
 import { dagpacs } from '../fixtures/command.ts';
 import { allVersions, custodyStatus, untilStage } from '../fixtures/custody.ts';
@@ -133,10 +135,14 @@ test('a slow pass goes on where it was, over restarts, and finds what nothing re
 
   const log = createLog('silent', () => undefined);
   const blocks = await openPackStore({ directory: join(dataDir, 'blocks'), ...blockStoreDefaults, log });
+  // Of an upload that was broken off.
+  const orphan = { cid: cidOf(RAW, Buffer.alloc(600_000, 7)), bytes: Buffer.alloc(600_000, 7) };
+  await blocks.append(orphan.cid, [orphan.bytes]);
+  await blocks.closePack();
   const index = openIndex({ dataDir, log });
   const swarm = openSwarm({ dataDir, bin: 'none', log });
   const often = { rate: 100e6, pauseMs: 50, copies: 1, lookEveryMs: 20 };
-  const scrubber = startScrub(often, { blocks, index, swarm, log });
+  const scrubber = startScrub(often, { blocks, index, swarm, log, turns: oneAtATime() });
   const seen = new Set([scrubber.status().last?.startedAt]);
   t.ok(seen.has(current?.startedAt), 'the same pass');
   for (let i = 0; seen.size < 3 && i < 1000; i += 1) {
@@ -144,6 +150,8 @@ test('a slow pass goes on where it was, over restarts, and finds what nothing re
     seen.add(scrubber.status().last?.startedAt);
   }
   t.equal(seen.size, 3, 'in the background one follows the other');
+  t.notOk(blocks.has(orphan.cid), 'and deletes what nothing leads to');
+  t.notOk(blocks.thinned());
   await scrubber.stop();
   await swarm.close();
   await index.close();

@@ -39,6 +39,8 @@ export interface ScrubReport {
   };
   /** Blocks that nothing refers to: of erased studies, and of uploads that were refused or broken off. Null before they were looked for. */
   orphaned: { blocks: number; bytes: number } | null;
+  /** Bytes of them that were deleted at the end of the pass. */
+  freed: number;
   /** The first 100. */
   problems: ScrubProblem[];
 }
@@ -77,6 +79,7 @@ export function newReport(ofVersions: number): ScrubReport {
     damaged: 0,
     remote: { checked: 0, restored: 0, missing: 0, pinsLost: 0, unreachable: 0 },
     orphaned: null,
+    freed: 0,
     problems: [],
   };
 }

@@ -34,6 +34,7 @@ export const scrubReport = z.object({
     .describe(
       'blocks that nothing refers to: of erased studies, and of uploads that were refused or broken off; null: not known yet',
     ),
+  freed: count.describe('bytes of them that were deleted at the end of the pass'),
   problems: z
     .array(z.object({ cid: z.string(), where: z.string(), problem: z.enum(['missing', 'damaged']) }))
     .describe('the first 100; `where` is `local` or a node'),
