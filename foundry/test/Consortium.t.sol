@@ -280,9 +280,7 @@ contract ConsortiumTest is Founding {
     }
 
     function test_aFullConsortiumTakesNobody() public {
-        address e = address(0xE);
-        vm.prank(A);
-        uint256 open = consortium.proposeAdmission(e, profileOf(e));
+        uint256 open = admit(consortium, A, E);
         // The second slot is the length of the list of members; all of them are A, so that it alone can decide.
         vm.store(address(consortium), bytes32(uint256(1)), bytes32(consortium.maxMembers()));
         for (uint256 i = 0; i < consortium.maxMembers(); i++) {
