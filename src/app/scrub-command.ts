@@ -69,7 +69,7 @@ async function tell(steps: AsyncIterable<ScrubReport>): Promise<number> {
   const lines = [
     `${versions} versions: ${blocks} blocks (${bytes} bytes) are right, ${evicted} are in the swarm only`,
     `${repaired} repaired, ${missing} missing, ${damaged} damaged`,
-    `swarm: ${remote.checked} checked, ${remote.restored} restored, ${remote.missing} missing, ${remote.pinsLost} pins lost, ${remote.unreachable} not answered`,
+    `swarm: ${remote.checked} checked, ${remote.restored} restored, ${remote.missing} missing, ${remote.damaged} damaged, ${remote.pinsLost} pins lost, ${remote.unreachable} not answered`,
     orphaned === null
       ? 'orphaned: not known'
       : `orphaned: ${orphaned.blocks} blocks (${orphaned.bytes} bytes), ${freed} bytes freed`,

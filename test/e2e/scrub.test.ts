@@ -16,8 +16,9 @@ import { dagpacs } from '../fixtures/command.ts';
 import { allVersions, custodyStatus, untilStage } from '../fixtures/custody.ts';
 import { blocksOf, damage } from '../fixtures/damage.ts';
 import { makeSlice, uid } from '../fixtures/dicom.ts';
-import { skipKubo, startKuboNode } from '../fixtures/kubo.ts';
+import { damageBlock, skipKubo, startKuboNode } from '../fixtures/kubo.ts';
 import { stow } from '../fixtures/stow.ts';
+import { untilSwarm } from '../fixtures/swarm-status.ts';
 import { tempFolder } from '../fixtures/temp.ts';
 
 const FILES = [
@@ -76,6 +77,15 @@ test('what is damaged here is found, put right from the swarm, or told', { skip:
     await untilStage(bridge.url, UIDS, 'replicated');
     const pins = await kubo.ipfs('pin', 'ls', '--type=recursive', '--quiet');
     t.match(pins.toString(), record, 'the outbox pinned it again');
+  });
+
+  await t.test('what a node holds damaged is put right there', async (t) => {
+    const bytes = (cid: string) => held.get(cid) ?? Buffer.alloc(0);
+    for (const cid of [leaf, node]) await damageBlock(kubo.repo, bytes(cid));
+    t.match(await scrub(bridge), { repaired: 0, missing: 0, remote: { restored: 2, missing: 0, damaged: 0 } });
+    for (const cid of [leaf, node]) t.ok((await kubo.ipfs('block', 'get', '--offline', cid)).equals(bytes(cid)));
+    await untilSwarm(bridge, ({ waiting }) => waiting === 0);
+    t.match((await kubo.ipfs('pin', 'ls', '--type=recursive', '--quiet')).toString(), record, 'and stays pinned');
   });
 
   await t.test('what nobody has is told, and nothing else is touched', async (t) => {

@@ -129,7 +129,7 @@ export function startScrub(options: ScrubOptions, modules: ScrubModules): Scrubb
   }
 
   async function go(current: Pass): Promise<void> {
-    const scrubber = new BlockScrubber({ blocks, swarm, pace: spend }, current.report);
+    const scrubber = new BlockScrubber({ blocks, index, swarm, pace: spend }, current.report);
     if (current.phase === 'versions') await versions(current, scrubber);
     if (current.phase === 'records') await records(current, scrubber);
     const { report, limit } = current;
@@ -157,9 +157,9 @@ export function startScrub(options: ScrubOptions, modules: ScrubModules): Scrubb
     for (;;) {
       const batches = index.batches(GROUP, current.record);
       if (batches.length === 0) break;
-      for (const { sequence, record, confirmations } of batches) {
+      for (const { id, sequence, record, confirmations } of batches) {
         const holders = scrubber.holders(confirmations.map(({ node }) => node));
-        await scrubber.block(record, holders, false);
+        await scrubber.block(record, { batch: id, holders, isConfirmed: false });
         current.record = sequence;
         await spend(0);
       }

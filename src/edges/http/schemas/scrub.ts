@@ -22,8 +22,9 @@ export const scrubReport = z.object({
   remote: z
     .object({
       checked: count,
-      restored: count.describe('blocks that a node lacked and was given again'),
+      restored: count.describe('blocks that a node lacked or held damaged, and was given again'),
       missing: count.describe('blocks that a node lacks'),
+      damaged: count.describe('blocks that a node holds damaged'),
       pinsLost: count.describe('their batches are replicated again'),
       unreachable: count.describe('questions that no answer came to'),
     })
