@@ -8,6 +8,7 @@ import { makeBenchSeries, type Series } from './data.ts';
 import { timeDisk } from './disk.ts';
 import { libraryRows, loadLibrary } from './library.ts';
 import { measureAssociations, measureBigRequest, peakMemory } from './memory.ts';
+import { measureOutages } from './outages.ts';
 import { startPeers } from './peers.ts';
 import { measureRetrievals } from './retrieval.ts';
 import { type Peer, type Row, rows } from './rows.ts';
@@ -91,11 +92,11 @@ function report(times: Times, peers: readonly Peer[]): string {
 }
 
 const options = readArguments();
-if (options.swarm) {
+if (options.swarm || options.outages) {
   console.log(
     `${options.slices} CT slices of 0.5 MB, medians; × is how many times as fast DagPACS is\n${describeMachine()}\n`,
   );
-  console.log(await measureSwarm(options));
+  console.log(await (options.outages ? measureOutages(options) : measureSwarm(options)));
   closeConnections();
   process.exit();
 }

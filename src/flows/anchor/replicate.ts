@@ -39,7 +39,10 @@ export async function replicate(
     for await (const cids of inGroups(cidsOf(batch, modules), ASKED_AT_ONCE)) {
       const has = await Promise.all(cids.map((cid) => node.has(cid)));
       for (const [i, cid] of cids.entries()) {
-        if (!has[i]) yield { cid, bytes: await wholeBlock(cid, modules.blocks) };
+        if (has[i]) continue;
+        // What is there damaged would not be replaced by what is sent.
+        await node.drop(cid);
+        yield { cid, bytes: await wholeBlock(cid, modules.blocks) };
       }
     }
   };
