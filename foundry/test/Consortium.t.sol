@@ -119,7 +119,8 @@ contract ConsortiumTest is Founding {
         approve(consortium, B, id);
         vm.assertEq(approvals(id), 2);
         vm.assertTrue(consortium.hasApproved(id, A));
-        vm.assertFalse(consortium.hasApproved(id, E), "who was never a member has approved of nothing");
+        // Whoever was never a member has approved of nothing.
+        vm.assertFalse(consortium.hasApproved(id, E));
         vm.expectEmit(address(consortium));
         emit IConsortium.ApprovalRevoked(id, A);
         vm.prank(A);
