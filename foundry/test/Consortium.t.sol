@@ -118,6 +118,8 @@ contract ConsortiumTest is Founding {
         consortium.approve(id);
         approve(consortium, B, id);
         vm.assertEq(approvals(id), 2);
+        vm.assertTrue(consortium.hasApproved(id, A));
+        vm.assertFalse(consortium.hasApproved(id, E), "who was never a member has approved of nothing");
         vm.expectEmit(address(consortium));
         emit IConsortium.ApprovalRevoked(id, A);
         vm.prank(A);
