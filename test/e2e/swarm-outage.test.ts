@@ -143,7 +143,9 @@ test('no block is sent twice over a crash of either side', { skip: skipKubo }, a
   t.teardown(() => kubo.stop());
   const counter = await startCounter(t, place);
   const dataDir = await tempFolder(t);
-  const settings = { ...env(counter.url), DAGPACS_ANCHOR_MAX_BATCH: '64', DAGPACS_ANCHOR_MAX_AGE_MS: '5000' };
+  const settings = { ...env(counter.url), DAGPACS_ANCHOR_MAX_BATCH: '128', DAGPACS_ANCHOR_MAX_AGE_MS: '20000' };
+  /** A leaf and a node of each instance, and the record. */
+  const all = 2 * 128 + 1;
   let bridge = await startBridge({ dataDir, env: settings });
   t.teardown(() => bridge.stop());
 
@@ -154,17 +156,17 @@ test('no block is sent twice over a crash of either side', { skip: skipKubo }, a
     });
   };
   const first = part();
-  await load(bridge, 'crash', 64);
+  await load(bridge, 'crash', 128);
   await first;
   await bridge.kill();
-  t.ok(counter.taken.length < 64, `the bridge was killed after ${counter.taken.length} blocks`);
+  t.ok(counter.taken.length < all, `the bridge was killed after ${counter.taken.length} blocks`);
   const second = part();
   bridge = await startBridge({ dataDir, env: settings });
   await second;
   process.kill(daemonOf(kubo.repo) as number, 'SIGKILL');
-  t.ok(counter.taken.length < 128, `Kubo was killed after ${counter.taken.length} blocks`);
+  t.ok(counter.taken.length < all, `Kubo was killed after ${counter.taken.length} blocks`);
   await kubo.stop();
   kubo = await start();
-  await untilStage(bridge.url, sops('crash', 64), 'replicated');
+  await untilStage(bridge.url, sops('crash', 128), 'replicated');
   t.equal(new Set(counter.taken).size, counter.taken.length, `${counter.taken.length} blocks, each once`);
 });
