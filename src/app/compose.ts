@@ -33,6 +33,7 @@ import { type Eviction, startEviction } from '../flows/upkeep/evict.ts';
 import { type Scrubber, startScrub } from '../flows/upkeep/scrub.ts';
 import { DagpacsError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
+import { oneAtATime } from '../kernel/one-at-a-time.ts';
 import type { BlockStore } from '../ports/blocks.ts';
 import type { Codecs } from '../ports/codecs.ts';
 import type { Index } from '../ports/index.ts';
@@ -142,9 +143,10 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
   undo.push(() => codecs.close());
   const transcode = createTranscode({ source: serve, codecs });
   const render = createRender({ serve, source: serve, codecs });
+  const turns = oneAtATime();
   const scrub = startScrub(
     { rate: config.DAGPACS_SCRUB_RATE, pauseMs: config.DAGPACS_SCRUB_PAUSE_MS, copies: copiesOf(config) },
-    { blocks, index, swarm, log },
+    { blocks, index, swarm, log, turns },
   );
   undo.push(() => scrub.stop());
   const fileSet = createFileSet({ serve, source: serve });
@@ -186,7 +188,15 @@ async function start(config: Config, log: Log, ready: () => boolean, undo: Undo[
         index,
       ),
       custody,
-      archive: studyArchive(dataDir, { blocks, index, vault, commits, pushback, onStored: () => outbox.notify() }),
+      archive: studyArchive(dataDir, {
+        blocks,
+        index,
+        vault,
+        commits,
+        turns,
+        pushback,
+        onStored: () => outbox.notify(),
+      }),
       scrub,
       gateway: createGateway({ blocks, index }),
       transfer,

@@ -102,7 +102,7 @@ export const settings = {
   DAGPACS_PUBLIC_URL: setting(
     z.union([z.literal(''), z.url({ protocol: /^https?$/ })]),
     '',
-    'base of every URL in answers, such as `https://pacs.example/bridge`; unset: taken from the request',
+    'base of every URL in answers, such as `https://pacs.example/bridge`; unset: taken from the request. A name with a dot that is not in it is refused as Host (421), unless a proxy is trusted',
   ),
   DAGPACS_TRUST_PROXY: setting(
     z.enum(['on', 'off']),

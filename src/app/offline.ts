@@ -10,6 +10,7 @@ import { CommitQueue } from '../flows/ingest/commit-queue.ts';
 import { mendFromSwarm } from '../flows/objects/mending.ts';
 import { catchUp } from '../flows/upkeep/catch-up.ts';
 import type { Log } from '../kernel/log.ts';
+import { type OneAtATime, oneAtATime } from '../kernel/one-at-a-time.ts';
 import type { BlockStore } from '../ports/blocks.ts';
 import type { Index } from '../ports/index.ts';
 import type { Swarm } from '../ports/swarm.ts';
@@ -24,10 +25,13 @@ export interface Offline {
   vault: Vault;
   swarm: Swarm;
   commits: CommitQueue;
+  turns: OneAtATime;
 }
 
 /** Milliseconds that the swarm is given to connect. */
 const SWARM_MS = 5000;
+/** The same for a Kubo that has to start; how long that may take is the swarm's to say. */
+const CHILD_MS = 180_000;
 const LIVE_MS = 5000;
 
 /** The URL of the bridge that runs on a data directory; undefined where none does. */
@@ -43,14 +47,20 @@ export async function runningBridge({ DAGPACS_DATA_DIR }: Config): Promise<strin
 }
 
 /**
- * Opens a data directory for a command, with the nodes of `DAGPACS_KUBO_API` where they are set. `undo` takes what has to be
- * called in reverse order at the end.
+ * Opens a data directory for a command, with the nodes of `DAGPACS_KUBO_API` where they are set, and else, with `child`, the
+ * Kubo that the bridge runs. `undo` takes what has to be called in reverse order at the end.
  * @throws DagpacsError `bad-setting` where a bridge runs on it, `storage-failed`
  */
-export async function openOffline(config: Config, log: Log, undo: (() => unknown)[]): Promise<Offline> {
+export async function openOffline(
+  config: Config,
+  log: Log,
+  undo: (() => unknown)[],
+  child?: 'child',
+): Promise<Offline> {
   const dataDir = config.DAGPACS_DATA_DIR;
   undo.push(lockDirectory(dataDir));
-  const none = config.DAGPACS_KUBO_API === '' ? { bin: 'none' } : {};
+  const isOutside = config.DAGPACS_KUBO_API !== '';
+  const none = isOutside || child ? {} : { bin: 'none' };
   const swarm = openSwarm({ ...swarmOptions(config, log), ...none });
   undo.push(() => swarm.close());
   const packs = await openPackStore({ ...blockOptions(config), log });
@@ -62,7 +72,7 @@ export async function openOffline(config: Config, log: Log, undo: (() => unknown
   await catchUp({ blocks, vault, index, log });
   const commits = new CommitQueue({ blocks, index, catchUp: () => catchUp({ blocks, vault, index, log }) });
   undo.push(() => commits.idle());
-  const until = Date.now() + SWARM_MS;
+  const until = Date.now() + (isOutside ? SWARM_MS : CHILD_MS);
   while ((await swarm.status()).state === 'starting' && Date.now() < until) await sleep(50);
-  return { blocks, index, vault, swarm, commits };
+  return { blocks, index, vault, swarm, commits, turns: oneAtATime() };
 }

@@ -43,10 +43,10 @@ async function online(base: string, rate: number): Promise<AsyncIterable<ScrubRe
 
 async function offline(config: Config, rate: number, undo: (() => unknown)[]): Promise<AsyncIterable<ScrubReport>> {
   const log = createLog('silent', () => undefined);
-  const scrubber = startScrub(
-    { rate: 0, pauseMs: 0, copies: copiesOf(config) },
-    { ...(await openOffline(config, log, undo)), log },
-  );
+  const parts = await openOffline(config, log, undo);
+  // Nothing is being received: all that nothing refers to is garbage.
+  await parts.blocks.closePack();
+  const scrubber = startScrub({ rate: 0, pauseMs: 0, copies: copiesOf(config) }, { ...parts, log });
   undo.push(() => scrubber.stop());
   const broken = () => void scrubber.stop();
   process.once('SIGINT', broken).once('SIGTERM', broken);
@@ -64,13 +64,15 @@ async function tell(steps: AsyncIterable<ScrubReport>): Promise<number> {
   }
   bar.end();
   if (!last || last.finishedAt === null) throw new DagpacsError('storage-failed', 'it was broken off before its end');
-  const { versions, blocks, bytes, evicted, repaired, missing, damaged, remote, orphaned, problems } = last;
+  const { versions, blocks, bytes, evicted, repaired, missing, damaged, remote, orphaned, freed, problems } = last;
   for (const { cid, where, problem } of problems) process.stdout.write(`${problem}: ${cid} (${where})\n`);
   const lines = [
     `${versions} versions: ${blocks} blocks (${bytes} bytes) are right, ${evicted} are in the swarm only`,
     `${repaired} repaired, ${missing} missing, ${damaged} damaged`,
-    `swarm: ${remote.checked} checked, ${remote.restored} restored, ${remote.missing} missing, ${remote.pinsLost} pins lost, ${remote.unreachable} not answered`,
-    orphaned === null ? 'orphaned: not known' : `orphaned: ${orphaned.blocks} blocks (${orphaned.bytes} bytes)`,
+    `swarm: ${remote.checked} checked, ${remote.restored} restored, ${remote.missing} missing, ${remote.damaged} damaged, ${remote.pinsLost} pins lost, ${remote.unreachable} not answered`,
+    orphaned === null
+      ? 'orphaned: not known'
+      : `orphaned: ${orphaned.blocks} blocks (${orphaned.bytes} bytes), ${freed} bytes freed`,
   ];
   process.stdout.write(`${lines.join('\n')}\n`);
   return isSound(last) ? 0 : NO;

@@ -36,7 +36,10 @@ export interface BlockStore {
    * @throws DagpacsError `block-missing`, `storage-failed`
    */
   read(cid: Cid, start?: number, end?: number, target?: Buffer): Promise<Uint8Array>;
-  /** The dag-cbor blocks (instance nodes, records) between two positions, in order, each with the position after it. */
+  /**
+   * The dag-cbor blocks (instance nodes, records) between two positions, in order, each with the position after it. Where the
+   * pack of the first was thinned or compacted since it was noted, some before it come again.
+   */
   replay(from: Position, to: Position): AsyncIterable<Block & { next: Position }>;
   /**
    * A whole block, checked against its CID; a damaged or missing one is first fetched from the swarm and put right here,
@@ -52,8 +55,11 @@ export interface BlockStore {
   restore(cid: Cid, bytes: Uint8Array, only?: 'only'): Promise<void>;
   /** The packs that are closed, oldest first. */
   closedPacks(): Promise<ClosedPack[]>;
-  /** The blocks of a pack, in order, without their bytes. */
-  list(pack: number): AsyncIterable<{ cid: Cid; size: number }>;
+  /**
+   * The blocks of a pack, in order, without their bytes, up to where it is damaged. @throws DagpacsError `block-damaged`
+   * there, with `whole`
+   */
+  list(pack: number, whole?: 'whole'): AsyncIterable<{ cid: Cid; size: number }>;
   /**
    * Writes a closed pack anew without the blocks that `drop` names, which are then missing; a crash leaves the old pack or
    * the new one.
@@ -61,6 +67,10 @@ export interface BlockStore {
    * @throws DagpacsError `storage-failed`
    */
   thin(pack: number, drop: (cid: Cid) => boolean): Promise<number>;
+  /** The same for blocks to which nothing leads: what is missing besides goes on to be told as lost. */
+  compact(pack: number, drop: (cid: Cid) => boolean): Promise<number>;
+  /** Closes the pack that is appended to, where anything is in it. @throws DagpacsError `storage-failed` */
+  closePack(): Promise<void>;
   /** Whether a block came by {@link restore} to the end of the log, and so from the swarm. */
   wasFetched(cid: Cid): boolean;
   /** Whether anything was ever dropped by {@link thin}, or left out: what is missing may be in the swarm then. */

@@ -104,6 +104,8 @@ export interface Scanned {
   number: number;
   node: Cid;
   object: Cid;
+  /** The id of its batch, where it is in one. */
+  batch?: Hex;
   /** The nodes that have confirmed its batch, by identity. */
   confirmedBy: string[];
 }

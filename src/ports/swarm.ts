@@ -34,8 +34,12 @@ export interface SwarmNode {
   reaches(node: string): boolean;
   /** Uploads blocks; resolves when the node has them all and agreed on every CID. */
   put(blocks: AsyncIterable<Outgoing>): Promise<void>;
-  /** Whether the node itself holds a block, its peers not counted. */
+  /** Whether the node itself holds a block, its peers not counted; not where it says that its copy is damaged. */
   has(cid: Cid): Promise<boolean>;
+  /** Reads what the node itself holds of a block. */
+  check(cid: Cid): Promise<'whole' | 'missing' | 'damaged'>;
+  /** Deletes a block, which no pin may hold; none is no failure. What is uploaded does not replace what is there. */
+  drop(cid: Cid): Promise<void>;
   /** A block that the node holds, or, with `peers`, that it can get of its peers; checked against its CID. */
   get(cid: Cid, peers: boolean): Promise<Uint8Array | undefined>;
   /** Pins, with all that it links unless `direct` is given; gets of its peers what it does not hold. */

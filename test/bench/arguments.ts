@@ -11,7 +11,7 @@ export interface BenchOptions {
   rows: RegExp;
   /** Studies that are searched, of one small image each; 0: no such rows. */
   studies: number;
-  /** Also measure the memory that a big STOW request needs. */
+  /** Also measure the memory that big requests need, in and out. */
   big: boolean;
   /** Its size in GB (10^9 bytes). */
   bigSize: number;
@@ -27,13 +27,15 @@ export interface BenchOptions {
   kubo: boolean;
   /** Measure what IPFS costs and gives, and nothing else. */
   swarm: boolean;
+  /** Measure what outages of IPFS cost, and nothing else. */
+  outages: boolean;
   /** Measure against Orthanc as it comes and with the settings that its manual gives for speed. */
   orthanc: boolean;
 }
 
 export const USAGE = `npm run bench -- [--slices 1000] [--repeat 3] [--reads 7] [--studies 20000] [--kubo]
                  [--rows 'C-FIND|C-GET'] [--no-orthanc] [--big] [--big-size 4] [--big-parts 8]
-                 [--swarm] [--chain] [--chain-seconds 30] [--backlog 100000]`;
+                 [--swarm] [--outages] [--chain] [--chain-seconds 30] [--backlog 100000]`;
 
 /** Reads the command line. @throws where it is not understood */
 export function readArguments(): BenchOptions {
@@ -52,6 +54,7 @@ export function readArguments(): BenchOptions {
       'chain-seconds': { type: 'string', default: '30' },
       backlog: { type: 'string', default: '100000' },
       swarm: { type: 'boolean', default: false },
+      outages: { type: 'boolean', default: false },
       kubo: { type: 'boolean', default: false },
       orthanc: { type: 'boolean', default: true },
     },
@@ -70,6 +73,7 @@ export function readArguments(): BenchOptions {
     backlog: positive('backlog', values.backlog),
     kubo: values.kubo,
     swarm: values.swarm,
+    outages: values.outages,
     orthanc: values.orthanc,
   };
 }

@@ -8,7 +8,9 @@ import { makeBenchSeries, type Series } from './data.ts';
 import { timeDisk } from './disk.ts';
 import { libraryRows, loadLibrary } from './library.ts';
 import { measureAssociations, measureBigRequest, peakMemory } from './memory.ts';
+import { measureOutages } from './outages.ts';
 import { startPeers } from './peers.ts';
+import { measureRetrievals } from './retrieval.ts';
 import { type Peer, type Row, rows } from './rows.ts';
 import { measureSwarm } from './swarm.ts';
 import { describeMachine, formatTable, median } from './table.ts';
@@ -90,11 +92,11 @@ function report(times: Times, peers: readonly Peer[]): string {
 }
 
 const options = readArguments();
-if (options.swarm) {
+if (options.swarm || options.outages) {
   console.log(
     `${options.slices} CT slices of 0.5 MB, medians; × is how many times as fast DagPACS is\n${describeMachine()}\n`,
   );
-  console.log(await measureSwarm(options));
+  console.log(await (options.outages ? measureOutages(options) : measureSwarm(options)));
   closeConnections();
   process.exit();
 }
@@ -131,6 +133,10 @@ if (options.big) {
   console.log(
     `\none STOW request of ${options.bigSize} GB, ${options.bigParts} instances: ${seconds.toFixed(1)} s, ` +
       `peak memory ${after.toFixed(0)} MiB (${before.toFixed(0)} MiB before)`,
+  );
+  console.log(
+    `\na study of ${options.bigSize} GB, ${options.bigParts} instances, retrieved from a bridge just started:\n` +
+      `${await measureRetrievals(options.bigParts, options.bigSize * 1e9)}\n`,
   );
   const { associations, size } = { associations: 16, size: 100e6 };
   const pushed = await measureAssociations(associations, size);

@@ -22,13 +22,24 @@ export async function push(peer: Peer, { files }: Series, count: number): Promis
   for (const { code, output } of ran) if (code !== 0) throw new Error(`storescu: ${output.slice(-500)}`);
 }
 
-/** C-GET of the whole series by DCMTK's getscu, which throws away what it gets. */
-async function getSeries({ dimse }: Peer, { studyInstanceUID, seriesInstanceUID, files }: Series): Promise<void> {
+/** C-GET by DCMTK's getscu, which throws away what it gets. @returns what it says */
+async function getBy({ dimse }: Peer, keys: string[]): Promise<string> {
   const { output } = await runTool('getscu', [
-    ...['-d', '-S', '--ignore', '-aec', dimse.aeTitle, dimse.host, String(dimse.port)],
-    ...['-k', 'QueryRetrieveLevel=SERIES', '-k', `StudyInstanceUID=${studyInstanceUID}`],
-    ...['-k', `SeriesInstanceUID=${seriesInstanceUID}`],
+    ...['-v', '-S', '--ignore', '-aec', dimse.aeTitle, dimse.host, String(dimse.port)],
+    ...keys.flatMap((key) => ['-k', key]),
   ]);
+  return output;
+}
+
+/** C-GET of a study. */
+export async function getStudy(peer: Peer, studyInstanceUID: string): Promise<void> {
+  const output = await getBy(peer, ['QueryRetrieveLevel=STUDY', `StudyInstanceUID=${studyInstanceUID}`]);
+  if (!/Completed Suboperations\s*: [1-9]/.test(output)) throw new Error(`C-GET: ${output.slice(-500)}`);
+}
+
+async function getSeries(peer: Peer, { studyInstanceUID, seriesInstanceUID, files }: Series): Promise<void> {
+  const keys = [`StudyInstanceUID=${studyInstanceUID}`, `SeriesInstanceUID=${seriesInstanceUID}`];
+  const output = await getBy(peer, ['QueryRetrieveLevel=SERIES', ...keys]);
   const [, completed = '0'] = [...output.matchAll(/Completed Suboperations\s*: (\d+)/g)].at(-1) ?? [];
   if (Number(completed) !== files.length) throw new Error(`C-GET: ${completed} of ${files.length}`);
 }

@@ -1,14 +1,16 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'tap';
 import type { ScrubReport } from '../../src/flows/objects/scrub-report.ts';
 import { startBridge } from '../fixtures/bridge.ts';
 import { allVersions } from '../fixtures/custody.ts';
+import { storescu } from '../fixtures/dcmtk.ts';
 import { makeSlice, uid } from '../fixtures/dicom.ts';
 import { mountSmallDisk, skipSmallDisk, unmount } from '../fixtures/small-disk.ts';
 import { stow } from '../fixtures/stow.ts';
 import { tempFolder } from '../fixtures/temp.ts';
+import { skipWithout } from '../fixtures/tools.ts';
 
 const MEBIBYTE = 1 << 20;
 
@@ -62,4 +64,29 @@ test('a full disk is overload, and nothing that was promised is lost', { skip: s
   const response = await fetch(`${bridge.url}/custody/scrub`, { method: 'POST' });
   const report = JSON.parse((await response.text()).trim().split('\n').at(-1) ?? '') as ScrubReport;
   t.match(report, { versions: promised.length, missing: 0, damaged: 0 });
+});
+
+test('instances that begin together do not take the head room', {
+  skip: skipSmallDisk || skipWithout('storescu'),
+}, async (t) => {
+  const folder = await tempFolder(t);
+  const files = await tempFolder(t);
+  mountSmallDisk(folder, 64 * MEBIBYTE);
+  t.teardown(() => unmount(folder));
+  const env = { DAGPACS_DISK_HEADROOM: String(32 * MEBIBYTE), DAGPACS_ANCHOR_MAX_AGE_MS: '200' };
+  const bridge = await startBridge({ dataDir: join(folder, 'data'), env });
+  t.teardown(() => bridge.stop());
+  const names = Array.from({ length: 6 }, (_, i) => join(files, `${i}.dcm`));
+  for (const [i, name] of names.entries())
+    await writeFile(name, makeSlice({ study: 'together', instance: i + 1, rows: 2200, columns: 2200 }));
+  const outputs = await Promise.all(names.map((name) => storescu(bridge.dimse, [name], '-d')));
+  const statuses = outputs.map(({ output }) => /DIMSE Status\s*: (0x[0-9a-f]{4})/.exec(output)?.[1]);
+  t.ok(statuses.includes('0xa700'), 'not all of them are taken');
+  t.strictSame(
+    statuses.filter((status) => status !== '0xa700' && status !== '0x0000'),
+    [],
+  );
+  const { bavail, bsize } = await statfs(folder);
+  // What is open in the index's own files is not counted.
+  t.ok(bavail * bsize > 28 * MEBIBYTE, `${bavail * bsize} bytes are left`);
 });

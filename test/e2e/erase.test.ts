@@ -5,7 +5,8 @@ import { test } from 'tap';
 import { projectRoot, startBridge } from '../fixtures/bridge.ts';
 import { untilStage } from '../fixtures/custody.ts';
 import { makeSlice, uid } from '../fixtures/dicom.ts';
-import { type KuboNode, newSwarmKey, skipKubo, startKuboNode } from '../fixtures/kubo.ts';
+import { daemonOf, ipfs, type KuboNode, newSwarmKey, skipKubo, startKuboNode } from '../fixtures/kubo.ts';
+import { packBlocks } from '../fixtures/packs.ts';
 import { retrieve, stow } from '../fixtures/stow.ts';
 import { untilSwarm } from '../fixtures/swarm-status.ts';
 import { startTcpProxy } from '../fixtures/tcp-proxy.ts';
@@ -73,8 +74,15 @@ test('an erased study is gone here and on every node, and its neighbours stay', 
   const told = await dagpacs(env, 'erase', uid('study', 'gone'));
   t.match(told, {
     code: 1,
-    stdout: /2 versions erased[\s\S]*1 batches unpinned[\s\S]*not reached: node \S+, which still holds 1/,
+    stdout:
+      /2 versions erased[\s\S]*1 batches unpinned[\s\S]*here: [1-9]\d{6} bytes[\s\S]*not reached: node \S+, which still holds 1/,
   });
+  const here = await packBlocks(dataDir);
+  t.strictSame(
+    [stays, ...goes].map((cid) => here.has(cid)),
+    [true, false, false],
+    'the local packs',
+  );
   t.notOk(await mentions(dataDir, patientName), 'no file but the sealed packs mentions the patient');
   t.strictSame(await holds(nodes[0], [stays, ...goes]), [true, false, false], 'the node that was reached');
 
@@ -91,4 +99,20 @@ test('an erased study is gone here and on every node, and its neighbours stay', 
   t.strictSame(await holds(nodes[1], [stays, ...goes]), [true, false, false], 'the other, when it is reached');
   await untilSwarm(bridge, ({ waiting }) => waiting === 0);
   t.equal((await stow(bridge.dicomWeb, gone)).stored.length, 2, 'it may be sent again, as a new study');
+});
+
+test("the bridge's own Kubo forgets at once", { skip: skipKubo }, async (t) => {
+  const dataDir = await tempFolder(t);
+  const env = { DAGPACS_DATA_DIR: dataDir, DAGPACS_ANCHOR_MAX_AGE_MS: '100' };
+  const bridge = await startBridge({ dataDir, env, kubo: true });
+  t.teardown(() => bridge.stop());
+  await stow(bridge.dicomWeb, [makeSlice({ study: 'gone', rows: 64, columns: 64 })]);
+  const [custody] = await untilStage(bridge.url, [uid('instance', 'gone', 'CT', 1, 1)], 'replicated');
+  await bridge.stop();
+  const repo = join(dataDir, 'kubo');
+  const cid = custody?.versions[0]?.cid ?? '';
+  t.ok((await ipfs(repo, 'block', 'stat', '--offline', cid)).length > 0);
+  t.match(await dagpacs(env, 'erase', uid('study', 'gone')), { code: 0, stdout: /child: 1 batches unpinned/ });
+  await t.rejects(ipfs(repo, 'block', 'stat', '--offline', cid), 'it is gone from its repository');
+  t.equal(daemonOf(repo), undefined, 'and the child was stopped');
 });

@@ -1,9 +1,11 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Test, test } from 'tap';
 import { type Bridge, projectRoot, startBridge } from '../fixtures/bridge.ts';
-import { CHAIN_KEY, startChain } from '../fixtures/chain.ts';
+import { CHAIN_KEY, startChain, startFaultyNode } from '../fixtures/chain.ts';
 import { corpusFiles, readCorpusFile } from '../fixtures/corpus.ts';
 import { allBatches, custodyStatus } from '../fixtures/custody.ts';
 import { makeSlice } from '../fixtures/dicom.ts';
@@ -28,6 +30,21 @@ function dagpacs(
       resolve({ code: error ? Number(error.code) : 0, stdout, stderr });
     });
   });
+}
+
+/** Rebuilds, and is killed once there are so many bytes in the packs. */
+async function killedAt(env: Record<string, string>, bytes: number): Promise<void> {
+  const { DAGPACS_DATA_DIR: cwd = '' } = env;
+  const child = spawn(process.execPath, [join(projectRoot, 'src/cli.ts'), 'rebuild'], {
+    cwd,
+    env: { PATH: process.env.PATH, ...env },
+    stdio: 'ignore',
+  });
+  const ended = once(child, 'exit');
+  while (child.exitCode === null && (await packBytes(cwd).catch(() => 0)) < bytes) await sleep(5);
+  child.kill('SIGKILL');
+  const [, signal] = await ended;
+  if (signal !== 'SIGKILL') throw new Error('it was done before it was killed');
 }
 
 /** Waits until `done` says so of the bridge's status. */
@@ -166,8 +183,13 @@ test('a lost bridge comes back from the chain, IPFS and the backup of its keys',
   await empty();
   t.match(await dagpacs(env, 'rebuild'), { code: 2, stderr: /vault restore/ }, 'not without the keys');
   t.match(await dagpacs(env, 'vault', 'restore', '--from', backup, '--passphrase-file', passphrase), { code: 0 });
+  const pruned = await startFaultyNode(t, () => chain.url);
+  pruned.fault('no-events');
+  const blind = await dagpacs({ ...env, DAGPACS_CHAIN_RPC: pruned.url }, 'rebuild');
+  t.match(blind, { code: 2, stderr: /leaves out anchor 0/ }, 'what a node does not tell is not taken for nothing');
+  for (const bytes of [1, 4e6, 12e6]) await killedAt(env, bytes);
   const outcome = await dagpacs(env, 'rebuild');
-  t.match(outcome, { code: 0, stdout: /no gaps/ });
+  t.match(outcome, { code: 0, stdout: /no gaps/ }, 'it goes on where it was killed, three times');
   t.comment(`from Kubo: ${outcome.stdout.split('\n')[0]}`);
   t.match(await dagpacs(env, 'rebuild'), { code: 0 }, 'a second run finds all there');
   bridge = await startBridge({ dataDir, env });

@@ -265,6 +265,21 @@ test('receipts prove instances, versions and studies, with no bridge left', asyn
     }
   });
 
+  await t.test('a node that has dropped its events cannot tell', async (t) => {
+    const pruned: Rpc = async (method, params) => (method === 'eth_getLogs' ? [] : node(method, params));
+    const cannot = { code: 'chain-unavailable', message: /does not have the events of block \d+/ };
+    await t.rejects(verifyReceipt(receipt, { rpc: pruned }), cannot);
+    await t.rejects(verifyStudy(study, { rpc: pruned }), cannot);
+    const { anchor } = study.batches[0] as StudyReceipt['batches'][number];
+    const older: Rpc = async (method, params) => {
+      const answer = await node(method, params);
+      const [{ fromBlock } = {}] = params as { fromBlock?: string }[];
+      if (method !== 'eth_getLogs' || fromBlock === undefined) return answer;
+      return (answer as { transactionHash: string }[]).filter((log) => log.transactionHash !== anchor.transactionHash);
+    };
+    await t.rejects(verifyStudy(study, { rpc: older }), cannot, 'where they are searched for, too');
+  });
+
   await t.test('a counter that the institution began again is seen', async (t) => {
     const { leaf: opened, ...anchored } = await anchorAgain(rpc, study);
     const again = { ...study, total: 1, batches: [anchored], leaves: [{ ...opened, of: 0 }] };

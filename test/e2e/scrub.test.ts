@@ -8,14 +8,17 @@ import { openIndex } from '../../src/adapters/index/sqlite.ts';
 import { openSwarm } from '../../src/adapters/swarm/swarm.ts';
 import type { ScrubReport, ScrubStatus } from '../../src/flows/objects/scrub-report.ts';
 import { startScrub } from '../../src/flows/upkeep/scrub.ts';
+import { cidOf, RAW } from '../../src/ipld/cid.ts';
 import { createLog } from '../../src/kernel/log.ts';
+import { oneAtATime } from '../../src/kernel/one-at-a-time.ts';
 import { type Bridge, startBridge } from '../fixtures/bridge.ts';
 import { dagpacs } from '../fixtures/command.ts';
 import { allVersions, custodyStatus, untilStage } from '../fixtures/custody.ts';
 import { blocksOf, damage } from '../fixtures/damage.ts';
 import { makeSlice, uid } from '../fixtures/dicom.ts';
-import { skipKubo, startKuboNode } from '../fixtures/kubo.ts';
+import { damageBlock, skipKubo, startKuboNode } from '../fixtures/kubo.ts';
 import { stow } from '../fixtures/stow.ts';
+import { untilSwarm } from '../fixtures/swarm-status.ts';
 import { tempFolder } from '../fixtures/temp.ts';
 
 const FILES = [
@@ -76,6 +79,15 @@ test('what is damaged here is found, put right from the swarm, or told', { skip:
     t.match(pins.toString(), record, 'the outbox pinned it again');
   });
 
+  await t.test('what a node holds damaged is put right there', async (t) => {
+    const bytes = (cid: string) => held.get(cid) ?? Buffer.alloc(0);
+    for (const cid of [leaf, node]) await damageBlock(kubo.repo, bytes(cid));
+    t.match(await scrub(bridge), { repaired: 0, missing: 0, remote: { restored: 2, missing: 0, damaged: 0 } });
+    for (const cid of [leaf, node]) t.ok((await kubo.ipfs('block', 'get', '--offline', cid)).equals(bytes(cid)));
+    await untilSwarm(bridge, ({ waiting }) => waiting === 0);
+    t.match((await kubo.ipfs('pin', 'ls', '--type=recursive', '--quiet')).toString(), record, 'and stays pinned');
+  });
+
   await t.test('what nobody has is told, and nothing else is touched', async (t) => {
     await bridge.stop();
     await damage(dataDir, [leaf]);
@@ -133,10 +145,14 @@ test('a slow pass goes on where it was, over restarts, and finds what nothing re
 
   const log = createLog('silent', () => undefined);
   const blocks = await openPackStore({ directory: join(dataDir, 'blocks'), ...blockStoreDefaults, log });
+  // Of an upload that was broken off.
+  const orphan = { cid: cidOf(RAW, Buffer.alloc(600_000, 7)), bytes: Buffer.alloc(600_000, 7) };
+  await blocks.append(orphan.cid, [orphan.bytes]);
+  await blocks.closePack();
   const index = openIndex({ dataDir, log });
   const swarm = openSwarm({ dataDir, bin: 'none', log });
   const often = { rate: 100e6, pauseMs: 50, copies: 1, lookEveryMs: 20 };
-  const scrubber = startScrub(often, { blocks, index, swarm, log });
+  const scrubber = startScrub(often, { blocks, index, swarm, log, turns: oneAtATime() });
   const seen = new Set([scrubber.status().last?.startedAt]);
   t.ok(seen.has(current?.startedAt), 'the same pass');
   for (let i = 0; seen.size < 3 && i < 1000; i += 1) {
@@ -144,6 +160,8 @@ test('a slow pass goes on where it was, over restarts, and finds what nothing re
     seen.add(scrubber.status().last?.startedAt);
   }
   t.equal(seen.size, 3, 'in the background one follows the other');
+  t.notOk(blocks.has(orphan.cid), 'and deletes what nothing leads to');
+  t.notOk(blocks.thinned());
   await scrubber.stop();
   await swarm.close();
   await index.close();

@@ -3,6 +3,7 @@ import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { carHeader, parseSection } from '../../ipld/car.ts';
 import type { Cid } from '../../ipld/cid.ts';
+import { DagpacsError } from '../../kernel/errors.ts';
 
 /** Bytes read at once while sections are walked: many headers, or the head of one leaf. */
 const WINDOW_BYTES = 256 * 1024;
@@ -140,17 +141,25 @@ export async function* walkSections(file: FileHandle, start: number, end: number
   }
 }
 
-/** The blocks of a pack, in order; `end` tells where it ends, where that is not the end of the file. */
+/**
+ * The blocks of a pack, in order; `end` tells where it ends, where that is not the end of the file.
+ * @throws DagpacsError `block-damaged` where `whole` is asked for and something in it is no section
+ */
 export async function* listBlocks(
   directory: string,
   pack: number,
   end: () => number | undefined,
+  whole: boolean,
 ): AsyncIterable<{ cid: Cid; size: number }> {
   const file = await open(packPath(directory, pack), 'r');
   try {
-    for await (const { cid, dataStart, dataEnd } of walkSections(file, 0, end() ?? (await file.stat()).size)) {
+    const last = end() ?? (await file.stat()).size;
+    let reached = carHeader().length;
+    for await (const { cid, dataStart, dataEnd } of walkSections(file, 0, last)) {
       yield { cid, size: dataEnd - dataStart };
+      reached = dataEnd;
     }
+    if (whole && reached !== last) throw new DagpacsError('block-damaged', 'a pack is damaged');
   } finally {
     await file.close();
   }

@@ -6,13 +6,14 @@ import { sectionHead } from '../../ipld/car.ts';
 import { type Cid, matchesCid, RAW } from '../../ipld/cid.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
+import { oneAtATime } from '../../kernel/one-at-a-time.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
 import { Locations } from './locations.ts';
 import type { BlockStoreOptions } from './options.ts';
 import { createPack, listBlocks, listPacks, openPack, PackEnds, packPath, readExactly, writeAll } from './pack-file.ts';
 import { PackWriter, storageFailed } from './pack-writer.ts';
 import { recover, replay } from './recover.ts';
-import { MARK, MARK_BYTES, placeThinPack, settleThinPacks, writeThinPack } from './thin.ts';
+import { COMPACTED, DROPPED, isMark, placeThinPack, settleThinPacks, writeThinPack } from './thin.ts';
 
 /** Packs kept open for reading. */
 const OPEN_PACKS = 64;
@@ -30,16 +31,6 @@ export async function openPackStore(options: BlockStoreOptions): Promise<BlockSt
     log.error('block-store-not-opened', { reason: (error as Error).message });
     throw error instanceof DagpacsError ? error : storageFailed(`open ${directory}`, error);
   }
-}
-
-/** Runs one after the other what must not run side by side. */
-function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (work) => {
-    const turn = last.then(work);
-    last = turn.catch(() => undefined);
-    return turn;
-  };
 }
 
 async function nextPack(directory: string, pack: number) {
@@ -113,9 +104,10 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
   }
 
   /** What the store itself put into a pack is nobody's block. */
-  async function* list(pack: number): AsyncIterable<{ cid: Cid; size: number }> {
+  async function* list(pack: number, whole?: 'whole'): AsyncIterable<{ cid: Cid; size: number }> {
     const end = () => (pack === writer.position.pack ? writer.position.offset : undefined);
-    for await (const block of listBlocks(directory, pack, end)) if (!block.cid.equals(MARK)) yield block;
+    for await (const block of listBlocks(directory, pack, end, whole !== undefined))
+      if (!isMark(block.cid)) yield block;
   }
 
   const exclusive = oneAtATime();
@@ -142,8 +134,8 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
     }
   }
 
-  async function thin(pack: number, drop: (cid: Cid) => boolean): Promise<number> {
-    const written = await writeThinPack(directory, pack, drop, (cid) => locations.find(cid));
+  async function thin(pack: number, drop: (cid: Cid) => boolean, mark = DROPPED): Promise<number> {
+    const written = await writeThinPack(directory, pack, { drop, find: (cid) => locations.find(cid), mark });
     if (!written) return 0;
     const { file, kept, dropped, before, after } = written;
     const old = files.get(pack);
@@ -189,11 +181,13 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
       return Promise.all(packs.map(async (pack) => ({ pack, bytes: (await stat(packPath(directory, pack))).size })));
     },
     list,
+    closePack: () => attempt('begin a pack', () => writer.turnOver()),
     thin: (pack, drop) => exclusive(() => attempt('thin a pack', () => thin(pack, drop))),
+    compact: (pack, drop) => exclusive(() => attempt('compact a pack', () => thin(pack, drop, COMPACTED))),
     wasFetched: (cid) => locations.wasFetched(cid),
-    thinned: () => locations.find(MARK) !== undefined,
+    thinned: () => locations.find(DROPPED.cid) !== undefined,
     async leaveOut() {
-      if (!locations.find(MARK)) await writer.append(MARK, [MARK_BYTES]);
+      if (!locations.find(DROPPED.cid)) await writer.append(DROPPED.cid, [DROPPED.bytes]);
     },
     replay: (from, to) => replay(directory, from, to),
     usage() {

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { sectionHead } from '../../ipld/car.ts';
+import { carHeader, sectionHead } from '../../ipld/car.ts';
 import type { Cid } from '../../ipld/cid.ts';
 import { diskFull, isDiskFull } from '../../kernel/disk-full.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
@@ -114,6 +114,24 @@ export class PackWriter {
     }
     // In the same turn as the last look at the queue, or an append in between would find no writer.
     this.#writing = undefined;
+  }
+
+  /** Begins the next pack, so that all that was appended is in closed ones. @throws DagpacsError `storage-failed` */
+  async turnOver(): Promise<void> {
+    await this.commit();
+    // What waits is written first, and what comes meanwhile is in the next one.
+    while (this.#writing) await this.#writing;
+    if (this.#broken) throw this.#broken;
+    if (this.#end === carHeader().length) return;
+    const turning = this.#nextPack();
+    this.#writing = turning
+      .catch(() => undefined)
+      .then(() => {
+        this.#writing = undefined;
+        if (this.#queue.length > 0) this.#writing = this.#writeQueue();
+      });
+    await turning;
+    this.#locations.settle(this.position);
   }
 
   /** Whether somebody waits for what is written next, and all before it is durable. */

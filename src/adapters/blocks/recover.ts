@@ -6,6 +6,7 @@ import type { Block, Position } from '../../ports/blocks.ts';
 import type { Locations } from './locations.ts';
 import { listPacks, packPath, walkSections } from './pack-file.ts';
 import { findSection } from './resync.ts';
+import { isRewritten } from './thin.ts';
 
 /** The last pack as it was found. */
 export interface Recovered {
@@ -99,7 +100,7 @@ async function noteSections(
   return { end, damaged };
 }
 
-/** The dag-cbor blocks between two positions, in order. */
+/** The dag-cbor blocks between two positions, in order; all of a pack that was written anew since the first was noted. */
 export async function* replay(
   directory: string,
   from: Position,
@@ -110,7 +111,8 @@ export async function* replay(
     const file = await open(packPath(directory, pack), 'r');
     try {
       const end = pack === to.pack ? to.offset : (await file.stat()).size;
-      let start: number | undefined = pack === from.pack ? from.offset : 0;
+      const isPlace = pack === from.pack && (pack === to.pack || !(await isRewritten(file, end)));
+      let start: number | undefined = isPlace ? from.offset : 0;
       while (start !== undefined) {
         let reached: number = Math.max(start, carHeader().length);
         for await (const section of walkSections(file, start, end)) {

@@ -7,9 +7,31 @@ import { packPath, readExactly, syncDirectory, walkSections, writeAll } from './
 /** Bytes that are gathered before they are written. */
 const WRITE_BYTES = 4 << 20;
 
-export const MARK_BYTES = Buffer.from('blocks of this pack were dropped: they are in the swarm\n');
-/** The first block of every thinned pack, and of what was left out: what is missing can be told from what was never whole. */
-export const MARK: Cid = cidOf(RAW, MARK_BYTES);
+/** A block that the store itself puts into a pack. */
+interface Mark {
+  cid: Cid;
+  bytes: Buffer;
+}
+
+/** Stands where blocks were dropped or left out that the swarm has: what is missing can be told from what was never whole. */
+export const DROPPED = markOf('blocks of this pack were dropped: they are in the swarm\n');
+/** Stands where only blocks were dropped to which nothing leads: what is missing was lost. */
+export const COMPACTED = markOf('blocks of this pack were dropped: nothing leads to them\n');
+
+export function isMark(cid: Cid): boolean {
+  return cid.equals(DROPPED.cid) || cid.equals(COMPACTED.cid);
+}
+
+function markOf(text: string): Mark {
+  const bytes = Buffer.from(text);
+  return { cid: cidOf(RAW, bytes), bytes };
+}
+
+/** Whether a pack was written anew, so that positions in it that were noted before are of no use. */
+export async function isRewritten(file: FileHandle, size: number): Promise<boolean> {
+  for await (const { cid } of walkSections(file, 0, size)) return isMark(cid);
+  return false;
+}
 
 function thinPath(directory: string, pack: number): string {
   return `${packPath(directory, pack)}.thin`;
@@ -32,16 +54,17 @@ export interface ThinPack {
 export async function writeThinPack(
   directory: string,
   pack: number,
-  drop: (cid: Cid) => boolean,
-  find: (cid: Cid) => Location | undefined,
+  { drop, find, mark }: { drop(cid: Cid): boolean; find(cid: Cid): Location | undefined; mark: Mark },
 ): Promise<ThinPack | undefined> {
   const source = await open(packPath(directory, pack), 'r');
   try {
     const { size } = await source.stat();
     const dropped: Cid[] = [];
+    let marked = mark;
     let end = 0;
     for await (const { cid, dataEnd } of walkSections(source, 0, size)) {
-      if (drop(cid)) dropped.push(cid);
+      if (cid.equals(DROPPED.cid)) marked = DROPPED;
+      else if (!isMark(cid) && drop(cid)) dropped.push(cid);
       end = dataEnd;
     }
     // What follows damage would be lost.
@@ -51,14 +74,13 @@ export async function writeThinPack(
     const file = await open(thinPath(directory, pack), 'w+', 0o600);
     try {
       const out = new Appender(file);
-      const markHead = sectionHead(MARK, MARK_BYTES.length);
-      await out.add(Buffer.concat([carHeader(), markHead, MARK_BYTES]));
-      const offset = out.end - MARK_BYTES.length;
-      const kept: ThinPack['kept'] = [{ cid: MARK, location: { pack, offset, length: MARK_BYTES.length } }];
+      const { length } = marked.bytes;
+      await out.add(Buffer.concat([carHeader(), sectionHead(marked.cid, length), marked.bytes]));
+      const kept: ThinPack['kept'] = [{ cid: marked.cid, location: { pack, offset: out.end - length, length } }];
       for await (const { cid, dataStart, dataEnd } of walkSections(source, 0, size)) {
         const place = find(cid);
-        if (cid.equals(MARK) || gone.has(cid.toString()) || place?.pack !== pack || place.offset !== dataStart)
-          continue;
+        if (isMark(cid) || gone.has(cid.toString())) continue;
+        if (place?.pack !== pack || place.offset !== dataStart) continue;
         const length = dataEnd - dataStart;
         const head = sectionHead(cid, length);
         kept.push({ cid, location: { pack, offset: out.end + head.length, length } });

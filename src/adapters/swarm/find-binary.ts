@@ -1,5 +1,8 @@
 import { execFile } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { kuboEnvironment } from './kubo-repo.ts';
 import { inWords } from './unavailable.ts';
 
 const run = promisify(execFile);
@@ -28,7 +31,9 @@ export async function findBinary(set?: string): Promise<Binary | { reason: strin
 
 async function examine(path: string): Promise<Binary | { reason: string }> {
   try {
-    const { stdout } = await run(path, ['version', '--number'], { timeout: TIMEOUT_MS });
+    // Without a home, as a system's service has none, Kubo says nothing, not even this.
+    const env = kuboEnvironment(join(tmpdir(), 'no-repository'));
+    const { stdout } = await run(path, ['version', '--number'], { timeout: TIMEOUT_MS, env });
     const version = stdout.trim();
     if (/^\d+\.\d+\.\d+/.test(version)) return { path, version };
     return { reason: 'the program that is set as Kubo is something else' };

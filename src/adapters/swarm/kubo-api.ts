@@ -3,7 +3,7 @@ import { DagpacsError } from '../../kernel/errors.ts';
 import type { Block } from '../../ports/blocks.ts';
 import type { Outgoing } from '../../ports/swarm.ts';
 import type { KuboAddress } from './api-address.ts';
-import { getBlock, hasBlock } from './block-get.ts';
+import { checkBlock, dropBlock, getBlock, hasBlock } from './block-get.ts';
 import { importBlocks } from './block-import.ts';
 import { createKuboHttp, KuboRefusal } from './kubo-http.ts';
 import type { SwarmTuning } from './options.ts';
@@ -20,6 +20,8 @@ export interface KuboApi {
   version: string;
   put(blocks: AsyncIterable<Outgoing>, closing: AbortSignal): Promise<void>;
   has(cid: Cid, closing: AbortSignal): Promise<boolean>;
+  check(cid: Cid, closing: AbortSignal): Promise<'whole' | 'missing' | 'damaged'>;
+  drop(cid: Cid, closing: AbortSignal): Promise<void>;
   get(cid: Cid, peers: boolean, closing: AbortSignal): Promise<Uint8Array | undefined>;
   pin(root: Cid, recursive: boolean, closing: AbortSignal): Promise<void>;
   unpin(root: Cid, closing: AbortSignal): Promise<void>;
@@ -95,6 +97,10 @@ export async function connectKubo(address: KuboAddress, tuning: SwarmTuning, clo
     },
     has: (cid, signal) =>
       attempt('Kubo does not tell what it holds', () => hasBlock(http, cid, within(tuning.getTimeoutMs, signal))),
+    check: (cid, signal) =>
+      attempt('a block could not be read', () => checkBlock(http, cid, within(tuning.getTimeoutMs, signal))),
+    drop: (cid, signal) =>
+      attempt('a block could not be deleted', () => dropBlock(http, cid, within(tuning.probeTimeoutMs, signal))),
     get: (cid, peers, signal) =>
       attempt('a block could not be fetched', async () => {
         try {

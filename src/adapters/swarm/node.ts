@@ -73,6 +73,14 @@ export class KuboNode implements SwarmNode {
     return this.#with((api, signal) => api.has(cid, signal));
   }
 
+  check(cid: Cid): Promise<'whole' | 'missing' | 'damaged'> {
+    return this.#with((api, signal) => api.check(cid, signal));
+  }
+
+  drop(cid: Cid): Promise<void> {
+    return this.#with((api, signal) => api.drop(cid, signal));
+  }
+
   get(cid: Cid, peers: boolean): Promise<Uint8Array | undefined> {
     return this.#with((api, signal) => api.get(cid, peers, signal));
   }

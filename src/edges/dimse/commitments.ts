@@ -44,8 +44,9 @@ export interface CommitmentOptions extends RequestorOptions {
 
 export type CommitmentIndex = Pick<Index, 'versions' | 'getValue' | 'setValue'>;
 
-/** Requests at one time; each holds its list of instances. */
+/** Requests at one time, and instances that they name: all are held in memory, and written with each change. */
 export const MAX_COMMITMENTS = 1000;
+export const MAX_REFERENCES = 100_000;
 const NAME = 'dimse.commitments';
 const IDLE_MS = 5000;
 const FIRST_RETRY_MS = 10_000;
@@ -59,7 +60,9 @@ export class Commitments {
   readonly #loop: Loop;
   #list: Commitment[];
   /** Transactions whose report is on its way. */
-  readonly #inHand = new Set<string>();
+  readonly #inHand = new Set<Commitment>();
+  /** The first instance that a request was found to wait for: those before it need not be judged again until it is so. */
+  readonly #waitsFor = new WeakMap<Commitment, Reference>();
   #association: Requestor | undefined;
   #stopping = false;
 
@@ -75,8 +78,20 @@ export class Commitments {
     });
   }
 
-  get full(): boolean {
-    return this.#list.length >= MAX_COMMITMENTS;
+  /**
+   * Whether a request of so many instances can be kept. Where there is no room, the oldest of peers that we could not
+   * report to are given up: they would keep others out for days.
+   */
+  makeRoomFor(references: number): boolean {
+    if (references > MAX_REFERENCES) return false;
+    let held = this.#list.reduce((sum, each) => sum + each.references.length, 0);
+    while (this.#list.length >= MAX_COMMITMENTS || held + references > MAX_REFERENCES) {
+      const lost = this.#list.find((each) => !this.#peerOf(each) && !this.#inHand.has(each));
+      if (!lost) return false;
+      held -= lost.references.length;
+      this.#giveUp(lost);
+    }
+    return true;
   }
 
   has(peer: string, transactionUID: string): boolean {
@@ -98,11 +113,10 @@ export class Commitments {
     context: { id: number; transferSyntax: string },
     invoke: (invocation: Invocation) => Promise<Command>,
   ): Promise<boolean> {
-    const { transactionUID } = commitment;
-    if (this.#inHand.has(transactionUID) || !this.#list.includes(commitment)) return true;
+    if (this.#inHand.has(commitment) || !this.#list.includes(commitment)) return true;
     const report = this.#reportOf(commitment);
     if (!report) return false;
-    this.#inHand.add(transactionUID);
+    this.#inHand.add(commitment);
     try {
       const { implicit = false, bigEndian = false } = transferSyntax(context.transferSyntax) ?? {};
       const bytes = encodeDataset(report.dataset, { implicit, bigEndian });
@@ -124,7 +138,7 @@ export class Commitments {
       if (!isDagpacsError(error)) throw error;
       return false;
     } finally {
-      this.#inHand.delete(transactionUID);
+      this.#inHand.delete(commitment);
     }
   }
 
@@ -142,24 +156,36 @@ export class Commitments {
 
   async #round(): Promise<boolean> {
     const now = Date.now();
+    let changed = false;
     for (const commitment of [...this.#list]) {
-      if (this.#stopping) return false;
-      if (commitment.dueAt > now || this.#inHand.has(commitment.transactionUID)) continue;
+      if (this.#stopping) break;
+      if (commitment.dueAt > now || this.#inHand.has(commitment)) continue;
       if (now - commitment.askedAt > this.#options.commitGiveUpMs) {
-        this.#log.error('commitment-given-up', { peer: commitment.peer, tries: commitment.tries });
-        this.#list = this.#list.filter((each) => each !== commitment);
+        this.#giveUp(commitment);
+        changed = true;
+        // What waits is looked at again after a restart too, whenever it is said to be due.
       } else if (!this.#reportOf(commitment)) commitment.dueAt = now + IDLE_MS;
       else if (!(await this.#deliver(commitment))) {
         commitment.tries++;
         commitment.dueAt = now + Math.min(FIRST_RETRY_MS * 2 ** (commitment.tries - 1), MAX_RETRY_MS);
+        changed = true;
       }
-      this.#save();
     }
+    if (changed) this.#save();
     return false;
   }
 
+  #peerOf(commitment: Commitment): Peer | undefined {
+    return this.#options.peers?.find(({ aeTitle }) => aeTitle === commitment.peer);
+  }
+
+  #giveUp(commitment: Commitment): void {
+    this.#log.error('commitment-given-up', { peer: commitment.peer, tries: commitment.tries });
+    this.#list = this.#list.filter((each) => each !== commitment);
+  }
+
   async #deliver(commitment: Commitment): Promise<boolean> {
-    const peer = this.#options.peers?.find(({ aeTitle }) => aeTitle === commitment.peer);
+    const peer = this.#peerOf(commitment);
     if (!peer) return false;
     // The roles are turned round: we ask, and are the SCP (PS3.4 J.3.3, PS3.7 D.3.3.4).
     const roles = { scu: false, scp: true };
@@ -182,14 +208,20 @@ export class Commitments {
   }
 
   /** The report, or undefined while there is something to wait for. */
-  #reportOf({ transactionUID, references, askedAt }: Commitment): { type: number; dataset: DicomJson } | undefined {
+  #reportOf(commitment: Commitment): { type: number; dataset: DicomJson } | undefined {
+    const { transactionUID, references, askedAt } = commitment;
     const { commitAfter, commitWaitMs, aeTitle } = this.#options;
     const overdue = Date.now() - askedAt > commitWaitMs;
+    const waitedFor = this.#waitsFor.get(commitment);
+    if (waitedFor && !overdue && judge(waitedFor, commitAfter, this.#index) === 'waiting') return undefined;
     const committed: DicomJson[] = [];
     const failed: DicomJson[] = [];
     for (const reference of references) {
       const verdict = judge(reference, commitAfter, this.#index);
-      if (verdict === 'waiting' && !overdue) return undefined;
+      if (verdict === 'waiting' && !overdue) {
+        this.#waitsFor.set(commitment, reference);
+        return undefined;
+      }
       const item: DicomJson = {
         '00081150': { vr: 'UI', Value: [reference.sopClassUID] },
         '00081155': { vr: 'UI', Value: [reference.sopInstanceUID] },

@@ -2,6 +2,9 @@ import { DagpacsError } from '../../kernel/errors.ts';
 import { type Command, type Request, requestElements } from './command.ts';
 import { commandPdus, dataHead, roomOf } from './p-data.ts';
 
+/** P-DATA-TFs that are written in one piece: a peer that takes short ones only costs no memory. */
+const PDUS_AT_ONCE = 32;
+
 /** An operation that is asked of the peer, and the data set that goes with it. */
 export interface Invocation {
   contextId: number;
@@ -35,6 +38,7 @@ export class Invoker {
   readonly #hooks: InvokerHooks;
   readonly #awaited = new Map<number, Awaited>();
   #messageId = 0;
+  #sending: Promise<void> | undefined;
   #ended = false;
 
   constructor(options: InvokerOptions, hooks: InvokerHooks) {
@@ -50,7 +54,10 @@ export class Invoker {
   async invoke({ contextId, request, dataset }: Invocation): Promise<Command> {
     const iterator = dataset?.bytes[Symbol.asyncIterator]();
     const first = await iterator?.next();
+    while (this.#sending) await this.#sending;
     if (this.#ended) throw ended();
+    const sent = Promise.withResolvers<void>();
+    this.#sending = sent.promise;
     this.#messageId = (this.#messageId % 0xffff) + 1;
     const messageId = this.#messageId;
     const { promise, resolve, reject } = Promise.withResolvers<Command>();
@@ -61,14 +68,25 @@ export class Invoker {
     try {
       const { maxPduLength, timeoutMs } = this.#options;
       const elements = requestElements(messageId, { ...request, hasDataset: dataset !== undefined });
-      await this.#hooks.send(commandPdus(contextId, elements, maxPduLength));
-      if (dataset && iterator && first) await this.#sendDataset(contextId, dataset.size, first, iterator);
+      try {
+        const taken = this.#hooks.send(commandPdus(contextId, elements, maxPduLength));
+        if (dataset && iterator && first) await this.#sendDataset(contextId, dataset.size, first, iterator);
+        else if (taken) await taken;
+      } finally {
+        this.#sending = undefined;
+        sent.resolve();
+      }
       timer = setTimeout(() => this.#hooks.giveUp('no response in time'), timeoutMs);
       return await promise;
     } finally {
       clearTimeout(timer);
       this.#awaited.delete(messageId);
     }
+  }
+
+  /** A request is being sent: no other message may begin before its end (PS3.7 §6.3.1). */
+  get sending(): Promise<void> | undefined {
+    return this.#sending;
   }
 
   /** Takes a response. @returns false where it answers nothing that was asked */
@@ -84,7 +102,7 @@ export class Invoker {
     for (const { reject } of this.#awaited.values()) reject(ended());
   }
 
-  /** One chunk is held back, so that the last one is known as such. */
+  /** The next chunk is made while the peer takes the one before it. */
   async #sendDataset(
     contextId: number,
     size: number | undefined,
@@ -94,10 +112,16 @@ export class Invoker {
     let sent = 0;
     try {
       for (let current = first; !current.done; ) {
-        const next = await iterator.next();
-        await this.#sendChunk(contextId, current.value, next.done === true);
-        sent += current.value.length;
-        current = next;
+        const chunk = current.value;
+        sent += chunk.length;
+        if (size === undefined) {
+          // It is held back until it is known whether it is the last one.
+          current = await iterator.next();
+          await this.#sendChunk(contextId, chunk, current.done === true);
+          continue;
+        }
+        const sending = this.#sendChunk(contextId, chunk, sent >= size);
+        [current] = await Promise.all([iterator.next(), sending]);
       }
       if (sent === 0 || (size !== undefined && sent !== size)) {
         throw new DagpacsError('block-damaged', 'a stored data set has another length than it had');
@@ -112,12 +136,16 @@ export class Invoker {
 
   async #sendChunk(contextId: number, chunk: Uint8Array, isLast: boolean): Promise<void> {
     const room = roomOf(this.#options.maxPduLength);
-    for (let at = 0; at < chunk.length; at += room) {
+    for (let at = 0; at < chunk.length; ) {
       if (this.#ended) throw ended();
-      const value = chunk.subarray(at, at + room);
-      const head = Buffer.alloc(12);
-      dataHead(contextId, false, isLast && at + room >= chunk.length, value.length, head);
-      const taken = this.#hooks.send(head, value);
+      const parts: Uint8Array[] = [];
+      for (; at < chunk.length && parts.length < 2 * PDUS_AT_ONCE; at += room) {
+        const value = chunk.subarray(at, at + room);
+        const head = Buffer.allocUnsafe(12);
+        dataHead(contextId, false, isLast && at + room >= chunk.length, value.length, head);
+        parts.push(head, value);
+      }
+      const taken = this.#hooks.send(...parts);
       if (taken) await taken;
     }
   }

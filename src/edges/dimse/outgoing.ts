@@ -54,6 +54,71 @@ export function storeInvocation(
   };
 }
 
+/** The C-STORE of an instance whose data set is being read already. */
+export interface Begun {
+  instance: ServedInstance;
+  /** Undefined where there is no context for it. */
+  invocation: Invocation | undefined;
+  /** Ends the reading of what is not sent after all. */
+  discard(): Promise<void>;
+}
+
+const nothing = (): Promise<void> => Promise.resolve();
+
+/** Begins to read an instance that goes as it is stored, so that its first bytes are there when its turn comes. */
+export function begin(
+  instance: ServedInstance,
+  contexts: Iterable<AnsweredContext>,
+  transcoder: Transcoder,
+  originator?: Request['originator'],
+): Begun {
+  const context = contextFor(instance, contexts, transcoder);
+  if (!context) return { instance, invocation: undefined, discard: nothing };
+  const invocation = storeInvocation(instance, context, transcoder, originator);
+  const { dataset } = invocation;
+  // What is made anew takes a place that others wait for.
+  if (!dataset || context.transferSyntax !== instance.transferSyntaxUID)
+    return { instance, invocation, discard: nothing };
+  const iterator = dataset.bytes[Symbol.asyncIterator]();
+  let first: Promise<IteratorResult<Uint8Array>> | undefined = iterator.next();
+  // It is told of when it is asked for.
+  first.catch(() => undefined);
+  const reading: AsyncIterator<Uint8Array> = {
+    next() {
+      const next = first ?? iterator.next();
+      first = undefined;
+      return next;
+    },
+    async return() {
+      await iterator.return?.();
+      return { done: true, value: undefined };
+    },
+  };
+  const bytes = { [Symbol.asyncIterator]: () => reading };
+  const discard = async (): Promise<void> => void (await reading.return?.());
+  return { instance, invocation: { ...invocation, dataset: { ...dataset, bytes } }, discard };
+}
+
+/** Instances in their order, each with its C-STORE: while one is sent, the next one's first bytes are read. */
+export async function* readAhead(
+  instances: readonly ServedInstance[],
+  contexts: readonly AnsweredContext[],
+  transcoder: Transcoder,
+): AsyncGenerator<Begun> {
+  const beginAt = (i: number): Begun | undefined => instances[i] && begin(instances[i], contexts, transcoder);
+  let current: Begun | undefined;
+  let next = beginAt(0);
+  try {
+    for (let i = 1; next; i++) {
+      current = next;
+      next = beginAt(i);
+      yield current;
+    }
+  } finally {
+    await Promise.all([current?.discard(), next?.discard()]);
+  }
+}
+
 async function* made(
   instance: ServedInstance,
   transferSyntaxUID: string,

@@ -131,8 +131,14 @@ export class Requestor extends dimse.Scp {
   /** Ends the association at once. */
   giveUp(): void {
     if (this.#state === 'established') this.sendAbort(0, 0);
+    this.#end();
+  }
+
+  /** Nothing is asked or read any more, though the connection may take a moment to close. */
+  #end(): void {
+    if (this.#state !== 'opening') this.#state = 'closed';
     this.#exchange?.stop();
-    // A peer that takes nothing does not take that either.
+    // A peer that takes nothing does not take our last PDU either.
     setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
     this.#socket.destroySoon();
   }
@@ -159,7 +165,7 @@ export class Requestor extends dimse.Scp {
       if (!(error instanceof pdu.ProtocolError)) throw error;
       this.#log.warn('association-aborted', { peer: this.#peer.aeTitle, why: error.message });
       this.sendAbort(2, error.reason);
-      this.#socket.destroySoon();
+      this.#end();
     }
   }
 
@@ -181,7 +187,7 @@ export class Requestor extends dimse.Scp {
       this.#socket.destroy();
     } else if (type === pdu.RELEASE_RQ) {
       this.sendAssociationReleaseResponse();
-      this.#socket.destroySoon();
+      this.#end();
     } else this.#socket.destroy();
   }
 

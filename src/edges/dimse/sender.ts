@@ -34,6 +34,8 @@ export interface SendModules {
 
 /** Instances for which another association is worth its cost. */
 const WORTH_AN_ASSOCIATION = 8;
+/** Instances in a row, with all their retries, that a peer may leave without a response: one of them may be what kills it. */
+const MAX_UNANSWERED = 3;
 
 export function startProgress(count: number): TransferProgress {
   return { remaining: count, completed: 0, failed: 0, warning: 0, failedUIDs: [] };
@@ -60,7 +62,7 @@ export async function sendInstances(
   const queue = [...transfer.instances];
   const wanted = Math.ceil(queue.length / WORTH_AN_ASSOCIATION);
   const lanes = Math.max(1, Math.min(options.sendAssociations, wanted));
-  const shared: Shared = { transfer, options, transcoder, log, progress, queue, unreachable: false };
+  const shared: Shared = { transfer, options, transcoder, log, progress, queue, unanswered: 0, unreachable: false };
   await Promise.all(Array.from({ length: lanes }, () => new Lane(shared).run()));
   return progress;
 }
@@ -70,7 +72,9 @@ interface Shared extends SendModules {
   options: SendOptions;
   progress: TransferProgress;
   queue: ServedInstance[];
-  /** No association could be had, with all retries: what is left fails without another try. */
+  /** Instances since the last response. */
+  unanswered: number;
+  /** No association could be had, with all retries, or none that answers: what is left fails without another try. */
   unreachable: boolean;
 }
 
@@ -128,6 +132,7 @@ class Lane {
         if (!context) return undefined;
         const invocation = storeInvocation(instance, context, transcoder, transfer.originator);
         status = (await association.invoke(invocation)).status;
+        this.#shared.unanswered = 0;
         // Out of resources is what another time may not find.
         if (status >> 8 !== 0xa7) return status;
       } catch (error) {
@@ -137,6 +142,8 @@ class Lane {
         if (code === 'peer-unavailable' && tries === options.sendRetries) this.#shared.unreachable = true;
         // What cannot be read is not read the next time.
         if (!PASSING.has(code)) return undefined;
+        if (code === 'sender-aborted' && tries === options.sendRetries) this.#shared.unanswered++;
+        if (this.#shared.unanswered >= MAX_UNANSWERED) this.#shared.unreachable = true;
       }
     }
     return status;

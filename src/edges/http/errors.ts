@@ -51,6 +51,7 @@ const TITLE: Record<number, string> = {
   414: 'URI Too Long',
   415: 'Unsupported Media Type',
   416: 'Range Not Satisfiable',
+  421: 'Misdirected Request',
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
   501: 'Not Implemented',
@@ -100,6 +101,10 @@ export function problemOf(error: unknown): Problem {
   }
   const status = (error as { statusCode?: unknown } | undefined)?.statusCode;
   if (typeof status !== 'number' || status < 400 || status > 499) return plainProblem(500);
+  if ((error as { code?: unknown }).code === 'FST_ERR_BAD_URL') {
+    const rule = 'UTF-8, percent-encoded (RFC 3986 §2.1)';
+    return { ...plainProblem(status, `The path is not ${rule}`), attribute: 'path', rule };
+  }
   if (status !== 415) return plainProblem(status);
   const rule = 'a media type that this resource takes (RFC 9110 §8.3)';
   return { ...plainProblem(status, `Content-Type is not ${rule}`), attribute: 'Content-Type', rule };

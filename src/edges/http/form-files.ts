@@ -3,7 +3,7 @@ import type {} from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
 import type { MultipartPart } from '../../dicom/multipart.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
-import { STOW_MAX, tooLarge } from './plugins/request-body.ts';
+import { askForBody, STOW_MAX, tooLarge } from './plugins/request-body.ts';
 
 /**
  * The files of an HTML form (RFC 7578); its other fields are passed over.
@@ -24,6 +24,7 @@ export async function* formFiles(request: FastifyRequest, maxBytes: number): Asy
   };
   let files = 0;
   try {
+    askForBody(request.raw);
     for await (const part of request.parts()) {
       if (part.type !== 'file') continue;
       files++;

@@ -11,6 +11,7 @@ const WORDS: Record<number, [name: string, description: string]> = {
   413: ['TooLarge', 'More than a setting allows'],
   415: ['UnsupportedMediaType', 'The body is of a media type that is not taken'],
   416: ['RangeNotSatisfiable', 'The range begins after the last byte'],
+  421: ['Misdirected', 'The Host is a name that is not known to be ours (DAGPACS_PUBLIC_URL)'],
   500: ['InternalError', 'Stored bytes are damaged or cannot be read, or there is a fault of the bridge'],
   501: ['NotImplemented', 'The path ends within a block, at no link'],
   502: ['PeerUnavailable', 'The DICOM node cannot be reached, or refuses the association'],
@@ -25,8 +26,8 @@ export function problemStatuses(operation: Operation): number[] {
 }
 
 function kindsOf({ method, tag, params, query, body, headers }: Operation): number[] {
-  if (tag === 'Health') return [400, 500];
-  const statuses = [400, 406, 500, 503];
+  if (tag === 'Health') return [400, 421, 500];
+  const statuses = [400, 406, 421, 500, 503];
   if (method !== 'GET') statuses.push(403, 415);
   if (Object.keys(params.shape).length > 0 || !query.safeParse({}).success) statuses.push(404);
   if (body) statuses.push(413);

@@ -159,6 +159,7 @@ function describeOptions({ id, tag, path, params }: Pick<Operation, 'id' | 'tag'
       400: problemReference(400),
       406: problemReference(406),
       415: problemReference(415),
+      421: problemReference(421),
       default: problemReference(500),
     },
   };

@@ -8,6 +8,7 @@ import type { HttpOptions } from './options.ts';
 import { createBaseUrl } from './plugins/base-url.ts';
 import { addBrowserAccess } from './plugins/browser-access.ts';
 import { drain } from './plugins/request-body.ts';
+import { addRequestChecks } from './plugins/request-checks.ts';
 import { addArchiveRoutes } from './routes/archive.ts';
 import { addBulkRoutes } from './routes/bulk.ts';
 import { addCapabilityRoutes } from './routes/capabilities.ts';
@@ -76,7 +77,7 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
     connectionTimeout: options.idleTimeoutMs,
     keepAliveTimeout: options.idleTimeoutMs,
     requestTimeout: 0,
-    http: { maxHeaderSize: MAX_HEADER, headersTimeout: options.headersTimeoutMs },
+    http: { maxHeaderSize: MAX_HEADER, headersTimeout: options.headersTimeoutMs, requireHostHeader: false },
     routerOptions: { maxParamLength: MAX_HEADER },
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, problemOf(error)),
     clientErrorHandler: answerBrokenRequest,
@@ -86,6 +87,7 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
 
   const methods = [...new Set(['GET', 'HEAD', 'OPTIONS', ...operationsOf(options).map(({ method }) => method)])];
   addBrowserAccess(app, { origins: options.corsOrigins, methods, base: context.base });
+  addRequestChecks(app, options);
   app.addHook('onRequest', (_, reply, done) => {
     reply.header('cache-control', 'private, no-cache');
     done();
@@ -107,8 +109,10 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
     }
     return sendProblem(request, reply, problem);
   });
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(request, reply, plainProblem(404, 'There is no such resource')),
+  app.setNotFoundHandler(
+    (request, reply) =>
+      refuseUnknownMethod(request, reply) ??
+      sendProblem(request, reply, plainProblem(404, 'There is no such resource')),
   );
 
   function logFailure(error: unknown, request: FastifyRequest): void {
@@ -138,31 +142,41 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
   addGatewayRoutes(app, context);
   addTransferRoutes(app, context);
   await app.register((scope) => addStoreRoutes(scope, context));
-  refuseOtherMethods(app, operationsOf(options));
+  const refuseUnknownMethod = refuseOtherMethods(app, operationsOf(options));
   await app.ready();
   return app;
 }
 
-/** 405 for the methods that a path does not have (RFC 9110 §15.5.6). */
-function refuseOtherMethods(app: FastifyInstance, operations: readonly Operation[]): void {
+type Refusal = (request: FastifyRequest, reply: FastifyReply) => FastifyReply | undefined;
+
+/**
+ * 405 for the methods that a path does not have (RFC 9110 §15.5.6).
+ * @returns the same for the methods that no path has, of which the router knows nothing
+ */
+function refuseOtherMethods(app: FastifyInstance, operations: readonly Operation[]): Refusal {
   const taken = new Map<string, Set<string>>();
   for (const { path, method } of operations) {
     const methods = taken.get(routePath(path)) ?? new Set(['OPTIONS']);
     taken.set(routePath(path), methods.add(method));
     if (method === 'GET') methods.add('HEAD');
   }
+  const patterns: [path: RegExp, allow: string][] = [];
+  const refuse = (request: FastifyRequest, reply: FastifyReply, allow: string) => {
+    reply.header('allow', allow);
+    return sendProblem(request, reply, plainProblem(405, `This resource has the methods ${allow}`));
+  };
   for (const [url, methods] of taken) {
     const others = METHODS.filter((method) => !methods.has(method));
     const allow = [...methods].sort().join(', ');
-    app.route({
-      method: [...others],
-      url,
-      handler: (request, reply) => {
-        reply.header('allow', allow);
-        return sendProblem(request, reply, plainProblem(405, `This resource has the methods ${allow}`));
-      },
-    });
+    patterns.push([new RegExp(`^${url.replace(/[.]/g, '\\.').replace(/:\w+/g, '[^/]*').replace('*', '.*')}$`), allow]);
+    app.route({ method: [...others], url, handler: (request, reply) => refuse(request, reply, allow) });
   }
+  return (request, reply) => {
+    if (METHODS.some((method) => method === request.method) || request.method === 'OPTIONS') return undefined;
+    const [path = ''] = request.url.split('?', 1);
+    const allow = patterns.find(([pattern]) => pattern.test(path))?.[1];
+    return allow === undefined ? undefined : refuse(request, reply, allow);
+  };
 }
 
 function sendProblem(_request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {

@@ -39,7 +39,10 @@ export async function replicate(
     for await (const group of inGroups(partsOf(batch, modules), ASKED_AT_ONCE)) {
       const has = await Promise.all(group.map(({ cid }) => node.has(cid)));
       for (const [i, { cid, bytes }] of group.entries()) {
-        if (!has[i]) yield { cid, bytes: bytes ?? (await wholeBlock(cid, modules.blocks)) };
+        if (has[i]) continue;
+        // What is there damaged would not be replaced by what is sent.
+        await node.drop(cid);
+        yield { cid, bytes: bytes ?? (await wholeBlock(cid, modules.blocks)) };
       }
     }
   };

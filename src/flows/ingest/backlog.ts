@@ -14,16 +14,21 @@ export interface PushbackOptions {
   diskHeadroom: number;
 }
 
-/**
- * The bounds of the outbox and of the disk. Beyond them nothing is taken, rather than promised and not kept.
- * @returns a function that gives the refusal while a bound is passed
- */
+export interface Pushback {
+  /** The refusal of what would begin now: while a bound is passed. */
+  begin(): DagpacsError | undefined;
+  /** Counts bytes that are about to go to the disk. @returns the refusal where they would take of its head room */
+  take(bytes: number): DagpacsError | undefined;
+}
+
+/** The bounds of the outbox and of the disk. Beyond them nothing is taken, rather than promised and not kept. */
 export function createPushback(
   { outboxMax, diskHeadroom }: PushbackOptions,
   { index, swarm, blocks }: { index: Index; swarm: Pick<Swarm, 'status'>; blocks: Pick<BlockStore, 'usage'> },
-): () => DagpacsError | undefined {
+): Pushback {
   let countedAt = Number.NEGATIVE_INFINITY;
   let waiting = 0;
+  /** Bytes of the disk when it was looked at, less what was taken since: several large instances may begin in one look. */
   let free = Number.POSITIVE_INFINITY;
   let withSwarm = false;
   let looking = false;
@@ -38,19 +43,32 @@ export function createPushback(
     }
   }
 
-  return () => {
+  function look(): void {
     const now = Date.now();
-    if (now - countedAt >= COUNT_EVERY_MS) {
-      countedAt = now;
-      if (!looking) void lookAtSwarm();
-      ({ free } = blocks.usage());
-      const { unanchored, unreplicated } = index.waiting();
-      waiting = withSwarm ? Math.max(unanchored, unreplicated) : unanchored;
-    }
-    if (free < diskHeadroom) return full(diskHeadroom);
-    if (waiting < outboxMax) return undefined;
-    const subject = { rule: `at most ${outboxMax} instances may wait to be anchored`, retryAfter: RETRY_AFTER_SECONDS };
-    return new DagpacsError('pushback', 'too many instances wait for the chain or the swarm', subject);
+    if (now - countedAt < COUNT_EVERY_MS) return;
+    countedAt = now;
+    if (!looking) void lookAtSwarm();
+    ({ free } = blocks.usage());
+    const { unanchored, unreplicated } = index.waiting();
+    waiting = withSwarm ? Math.max(unanchored, unreplicated) : unanchored;
+  }
+
+  return {
+    begin() {
+      look();
+      if (free < diskHeadroom) return full(diskHeadroom);
+      if (waiting < outboxMax) return undefined;
+      const rule = `at most ${outboxMax} instances may wait to be anchored`;
+      const subject = { rule, retryAfter: RETRY_AFTER_SECONDS };
+      return new DagpacsError('pushback', 'too many instances wait for the chain or the swarm', subject);
+    },
+    // What waits for the chain is no reason to break off what has begun.
+    take(bytes) {
+      look();
+      // Without head room the disk itself says when it is full.
+      free = Math.max(0, free - bytes);
+      return free < diskHeadroom ? full(diskHeadroom) : undefined;
+    },
   };
 }
 

@@ -9,6 +9,7 @@ import type { BlockStore } from '../../ports/blocks.ts';
 import type { Custody, Index } from '../../ports/index.ts';
 import type { Vault } from '../../ports/vault.ts';
 import { secretsOf } from '../objects/secrets.ts';
+import type { Pushback } from './backlog.ts';
 import type { CommitQueue } from './commit-queue.ts';
 import { createNode } from './instance-node.ts';
 import { Placement } from './placement.ts';
@@ -31,8 +32,7 @@ export interface IngestModules {
   vault: Vault;
   index: Index;
   commits: CommitQueue;
-  /** Undefined while there is room; else why nothing is taken now. */
-  pushback: () => DagpacsError | undefined;
+  pushback: Pushback;
   /** Told after each new version. */
   onStored: () => void;
 }
@@ -57,7 +57,7 @@ export function createIngest(options: IngestOptions, modules: IngestModules): In
     // Old archives hold data sets without preamble and meta group: one that can be identified is kept as it is.
     const scanner = new Scanner({ acceptWithoutPreamble: true });
     try {
-      const busy = pushback();
+      const busy = pushback.begin();
       if (busy) throw busy;
       const arrived = await arrive(received, scanner);
       expectAnnounced(received, arrived.scan);
@@ -75,6 +75,8 @@ export function createIngest(options: IngestOptions, modules: IngestModules): In
     for await (const chunk of bytes) {
       size += chunk.byteLength;
       if (size > options.maxInstanceBytes) throw tooLarge(options.maxInstanceBytes);
+      const full = pushback.take(chunk.byteLength);
+      if (full) throw full;
       const scanned = scanner.write(chunk);
       if (scanned) await scanned;
       const placed = placement.push(chunk);

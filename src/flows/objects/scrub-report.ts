@@ -28,10 +28,12 @@ export interface ScrubReport {
   /** Of blocks and pins on the swarm's nodes. */
   remote: {
     checked: number;
-    /** Blocks that a node lacked and was given again. */
+    /** Blocks that a node lacked or held damaged, and was given again. */
     restored: number;
     /** Blocks that a node lacks. */
     missing: number;
+    /** Blocks that a node holds damaged, and that could not be put right there. */
+    damaged: number;
     /** Pins that a node had lost; their batches are replicated again. */
     pinsLost: number;
     /** What could not be asked for, since the node did not answer. */
@@ -39,6 +41,8 @@ export interface ScrubReport {
   };
   /** Blocks that nothing refers to: of erased studies, and of uploads that were refused or broken off. Null before they were looked for. */
   orphaned: { blocks: number; bytes: number } | null;
+  /** Bytes of them that were deleted at the end of the pass. */
+  freed: number;
   /** The first 100. */
   problems: ScrubProblem[];
 }
@@ -75,8 +79,9 @@ export function newReport(ofVersions: number): ScrubReport {
     repaired: 0,
     missing: 0,
     damaged: 0,
-    remote: { checked: 0, restored: 0, missing: 0, pinsLost: 0, unreachable: 0 },
+    remote: { checked: 0, restored: 0, missing: 0, damaged: 0, pinsLost: 0, unreachable: 0 },
     orphaned: null,
+    freed: 0,
     problems: [],
   };
 }
@@ -87,5 +92,5 @@ export function noteProblem(report: ScrubReport, problem: ScrubProblem): void {
 
 /** Whether all is as it should be, or was put right. */
 export function isSound({ missing, damaged, remote }: ScrubReport): boolean {
-  return missing + damaged + remote.missing === 0;
+  return missing + damaged + remote.missing + remote.damaged === 0;
 }

@@ -12,8 +12,11 @@ export class MadeOnce {
     this.#maxBytes = maxBytes;
   }
 
-  /** What `key` names: kept, being made, or made now. The bytes are shared: they must not be changed. */
-  get(key: string, make: () => Promise<Uint8Array>): Promise<Uint8Array> {
+  /**
+   * What `key` names: kept, being made, or made now. The bytes are shared: they must not be changed. `keep` is false for what
+   * passes by once and would only drive out the rest.
+   */
+  get(key: string, make: () => Promise<Uint8Array>, keep = true): Promise<Uint8Array> {
     const kept = this.#kept.get(key);
     if (kept) {
       // Last used last, so that the first is the one to drop.
@@ -24,7 +27,7 @@ export class MadeOnce {
     let making = this.#making.get(key);
     if (!making) {
       making = make()
-        .then((bytes) => this.#keep(key, bytes))
+        .then((bytes) => (keep ? this.#keep(key, bytes) : bytes))
         .finally(() => this.#making.delete(key));
       this.#making.set(key, making);
     }

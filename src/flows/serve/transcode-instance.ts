@@ -66,7 +66,13 @@ export function transcodeDataset(
   const recoded = frameCount(details.frames) > 0 && (details.frames.kind === 'encapsulated' || encapsulated);
   const image = recoded ? new StoredImage(opened, header) : undefined;
   const changes = new Map<number, Buffer | undefined>();
-  const frames = image ? recode(image, target, encapsulated, changes, make) : undefined;
+  const ready = new Map<number, Uint8Array>();
+  const prepared: MakeFrame = async (of, number, syntax) => {
+    const bytes = ready.get(number) ?? (await make(of, number, syntax));
+    ready.delete(number);
+    return bytes;
+  };
+  const frames = image ? recode(image, target, encapsulated, changes, prepared) : undefined;
   const end = stored?.deflated ? Number.POSITIVE_INFINITY : version.size;
   const dataset = () =>
     rewriteDataset(opened.stream.range(version.datasetOffset, end), {
@@ -79,18 +85,23 @@ export function transcodeDataset(
       ...(stored?.bigEndianPixels && !stored.bigEndian && { pixelUnit: 2 }),
     });
   return async function* () {
-    if (image) await prepare(image, encapsulated ? target : EXPLICIT_VR_LITTLE_ENDIAN, make);
+    if (image) await prepare(image, encapsulated ? target : EXPLICIT_VR_LITTLE_ENDIAN, make, ready);
     if (to?.deflated) yield* deflated(dataset());
     else if (to && (to.implicit || to.bigEndian)) yield* reencode(dataset(), EXPLICIT, to);
     else yield* dataset();
   };
 }
 
-/** Makes the first frame, and those after it that are small: they are kept, and one that fails still decides the answer's status. */
-async function prepare(image: StoredImage, syntax: string, make: MakeFrame): Promise<void> {
+/** Makes the first frame, and those after it that are small, into `ready`: one that fails still decides the answer's status. */
+async function prepare(
+  image: StoredImage,
+  syntax: string,
+  make: MakeFrame,
+  ready: Map<number, Uint8Array>,
+): Promise<void> {
   const size = storedFrameBytes(image.layout);
   const last = Math.max(1, Math.min(image.count, Math.floor(MAX_PREPARED / size)));
-  for (let number = 1; number <= last; number++) await make(image, number, syntax);
+  for (let number = 1; number <= last; number++) ready.set(number, await make(image, number, syntax));
 }
 
 /** What the header says of the frames once they are recoded, and the whole Pixel Data element. */

@@ -37,15 +37,16 @@ const CACHE_BYTES = 24 * 1024 * 1024;
 export function createTranscode({ source, codecs }: TranscodeModules): Transcode {
   const cache = new MadeOnce(CACHE_BYTES);
 
-  /** A frame in `transferSyntaxUID`, made once for all who wait. */
-  function make(opened: OpenedInstance, image: StoredImage, number: number, transferSyntaxUID: string) {
+  /** A frame in `transferSyntaxUID`, made once for all who wait; kept for later unless it is one of a whole instance. */
+  function make(opened: OpenedInstance, image: StoredImage, number: number, transferSyntaxUID: string, keep: boolean) {
     const key = `${opened.version.node} ${number} ${transferSyntaxUID}`;
-    return cache.get(key, async () => {
+    const making = async () => {
       const frame = await image.frame(number, codecs.memory);
       return transferSyntaxUID === EXPLICIT_VR_LITTLE_ENDIAN
         ? codecs.decode(frame)
         : codecs.transcode(frame, transferSyntaxUID);
-    });
+    };
+    return cache.get(key, making, keep);
   }
 
   /** Those of `plain`, and the compressed ones where there are frames to encode; without the stored one. */
@@ -65,12 +66,12 @@ export function createTranscode({ source, codecs }: TranscodeModules): Transcode
 
     async dataset(instance, transferSyntaxUID) {
       const opened = await source.open(instance);
-      return transcodeDataset(opened, transferSyntaxUID, (image, number, uid) => make(opened, image, number, uid))();
+      return transcodeDataset(opened, transferSyntaxUID, (image, n, uid) => make(opened, image, n, uid, false))();
     },
 
     async instance(instance, transferSyntaxUID) {
       const opened = await source.open(instance);
-      return transcodeInstance(opened, transferSyntaxUID, (image, number, uid) => make(opened, image, number, uid));
+      return transcodeInstance(opened, transferSyntaxUID, (image, n, uid) => make(opened, image, n, uid, false));
     },
 
     frameSyntaxes(instance) {
@@ -92,10 +93,10 @@ export function createTranscode({ source, codecs }: TranscodeModules): Transcode
           size,
           transferSyntaxUID,
           async *bytes(start, end) {
-            const made = make(opened, image, number, transferSyntaxUID);
+            const made = make(opened, image, number, transferSyntaxUID, true);
             // The next one is made while this one is sent; its failure is thrown when its turn comes.
             const next = numbers[i + 1];
-            if (next !== undefined) make(opened, image, next, transferSyntaxUID).catch(() => {});
+            if (next !== undefined) make(opened, image, next, transferSyntaxUID, true).catch(() => {});
             yield (await made).subarray(start, end);
           },
         }),

@@ -5,6 +5,7 @@ import { readLinks } from '../../ipld/leaves.ts';
 import { decodeInstanceNode, type InstanceNode } from '../../ipld/nodes.ts';
 import { decodeStudy, type StudyNode } from '../../ipld/study-node.ts';
 import { DagpacsError, type ErrorCode, isDagpacsError } from '../../kernel/errors.ts';
+import type { OneAtATime } from '../../kernel/one-at-a-time.ts';
 import type { Archive } from '../../ports/archive.ts';
 import type { BlockStore } from '../../ports/blocks.ts';
 import type { Addition, Index } from '../../ports/index.ts';
@@ -21,6 +22,8 @@ export interface CarImportModules {
   blocks: BlockStore;
   index: Index;
   vault: Vault;
+  /** Held while a version is taken: blocks of it that lie here, and to which nothing leads yet, are not to be deleted then. */
+  turns: OneAtATime;
   /** Appends an instance node behind its blocks and indexes its version. */
   addVersion(node: { cid: Cid; bytes: Uint8Array }, addition: Omit<Addition, 'next'>): Promise<void>;
 }
@@ -80,7 +83,7 @@ export async function* importStudy(root: Cid | undefined, modules: CarImportModu
   done.ofVersions = parts.reduce((sum, { instances }) => sum + instances.length, 0);
   for (const { instances, records } of parts) {
     for (const node of instances) {
-      await importer.version(node);
+      await modules.turns(() => importer.version(node));
       done.versions += 1;
       if (done.versions % REPORT_EVERY === 0) yield done;
     }

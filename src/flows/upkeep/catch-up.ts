@@ -78,7 +78,7 @@ export async function catchUp(modules: CatchUpModules): Promise<{ nodes: number;
 }
 
 /** References of the studies that the log says were erased: their nodes are left out by intent. */
-async function erasedIn(blocks: BlockStore): Promise<Set<string>> {
+export async function erasedIn(blocks: BlockStore): Promise<Set<string>> {
   const erased = new Set<string>();
   for await (const { bytes } of blocks.replay({ pack: 0, offset: 0 }, blocks.position())) {
     if (nodeType(bytes) === ERASURE_TYPE) erased.add(toHex(decodeErasure(bytes).study));

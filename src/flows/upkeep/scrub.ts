@@ -1,11 +1,13 @@
 import { isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import { sleep, startLoop } from '../../kernel/loop.ts';
+import type { OneAtATime } from '../../kernel/one-at-a-time.ts';
 import type { BlockStore, Position } from '../../ports/blocks.ts';
 import type { Index } from '../../ports/index.ts';
 import type { Swarm } from '../../ports/swarm.ts';
 import { lostBatches, pinnedRoots } from '../objects/pinned.ts';
 import { isSound, newReport, type Scrub, type ScrubReport, type ScrubStatus } from '../objects/scrub-report.ts';
+import { compact } from './compact.ts';
 import { findOrphans } from './orphans.ts';
 import { Pace } from './pace.ts';
 import { BlockScrubber } from './scrub-blocks.ts';
@@ -26,6 +28,8 @@ export interface ScrubModules {
   index: Index;
   swarm: Swarm;
   log: Log;
+  /** Held while a pack is written anew, see {@link compact}. */
+  turns: OneAtATime;
 }
 
 export interface Scrubber extends Scrub {
@@ -51,18 +55,21 @@ const SAVE_EVERY_MS = 5000;
 const REPORT_EVERY_MS = 500;
 const LOOK_EVERY_MS = 60_000;
 const GROUP = 64;
+/** A pack of which less is garbage is not written anew by a pass. */
+const WORTHWHILE = 0.1;
 
 /** A pass was broken off: by the end, or by one that is to begin anew. */
 class BrokenOff extends Error {}
 
 /**
  * Goes through everything that is held, again and again and slowly: every version's blocks by their hash, here and, whether
- * they are there, on the nodes that confirmed them; records and pins; and at last what nothing refers to. What is missing or
+ * they are there, on the nodes that confirmed them; records and pins; and at last what nothing refers to, which is deleted where it is from before the
+ * start. What is missing or
  * damaged is put right from the other side, and reported where neither has it.
  */
 export function startScrub(options: ScrubOptions, modules: ScrubModules): Scrubber {
   const { rate, pauseMs, copies, lookEveryMs = LOOK_EVERY_MS } = options;
-  const { blocks, index, swarm, log } = modules;
+  const { blocks, index, swarm, log, turns } = modules;
   const pace = new Pace(rate);
   const kept = JSON.parse(index.getValue(NAME) ?? '{}') as { pass?: Pass; last?: ScrubReport };
   let { pass, last } = kept;
@@ -75,6 +82,8 @@ export function startScrub(options: ScrubOptions, modules: ScrubModules): Scrubb
   let completed = 0;
   let failure: unknown;
   const began = Date.now();
+  /** What is being received may have blocks in this pack, and in none before. */
+  const { pack: firstOfOurs } = blocks.position();
 
   const broken = () => stopped || restart;
   const spend = async (bytes: number) => {
@@ -120,11 +129,14 @@ export function startScrub(options: ScrubOptions, modules: ScrubModules): Scrubb
   }
 
   async function go(current: Pass): Promise<void> {
-    const scrubber = new BlockScrubber({ blocks, swarm, pace: spend }, current.report);
+    const scrubber = new BlockScrubber({ blocks, index, swarm, pace: spend }, current.report);
     if (current.phase === 'versions') await versions(current, scrubber);
     if (current.phase === 'records') await records(current, scrubber);
     const { report, limit } = current;
     report.orphaned = (await findOrphans(limit, { blocks, index }, spend)) ?? null;
+    if (report.orphaned?.bytes === 0) return;
+    const options = { before: firstOfOurs, worthwhile: WORTHWHILE };
+    report.freed = (await compact(options, { blocks, index, log, turns, pace: spend })) ?? 0;
   }
 
   async function versions(current: Pass, scrubber: BlockScrubber): Promise<void> {
@@ -145,9 +157,9 @@ export function startScrub(options: ScrubOptions, modules: ScrubModules): Scrubb
     for (;;) {
       const batches = index.batches(GROUP, current.record);
       if (batches.length === 0) break;
-      for (const { sequence, record, confirmations } of batches) {
+      for (const { id, sequence, record, confirmations } of batches) {
         const holders = scrubber.holders(confirmations.map(({ node }) => node));
-        await scrubber.block(record, holders, false);
+        await scrubber.block(record, { batch: id, holders, isConfirmed: false });
         current.record = sequence;
         await spend(0);
       }

@@ -20,6 +20,7 @@ import type { Index } from '../../../src/ports/index.ts';
 import { tempFolder } from '../../fixtures/temp.ts';
 import { type Collector, startCollector } from './collector.ts';
 
+const pushback = { begin: () => undefined, take: () => undefined };
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 export interface Archive extends Collector {
@@ -46,7 +47,7 @@ export async function startArchive(
   const commits = new CommitQueue({ blocks, index, catchUp: async () => undefined });
   const ingest = createIngest(
     { conflictPolicy: 'new-version', maxInstanceBytes: 1 << 30 },
-    { blocks, vault, index, commits, pushback: () => undefined, onStored: () => undefined },
+    { blocks, vault, index, commits, pushback, onStored: () => undefined },
   );
   const serve = createServe({ blocks, vault, index });
   const codecs = openCodecs(codecDefaults, { log });

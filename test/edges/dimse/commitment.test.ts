@@ -2,6 +2,7 @@ import { type Test, test } from 'tap';
 import { readDataset } from '../../../src/dicom/dataset.ts';
 import { encodeDataset } from '../../../src/dicom/encode.ts';
 import type { DicomJson } from '../../../src/dicom/model.ts';
+import { MAX_COMMITMENTS, MAX_REFERENCES } from '../../../src/edges/dimse/commitments.ts';
 import { anchoredAt, batchOf } from '../../fixtures/additions.ts';
 import { IMPLICIT_LE, makeSeries, uid } from '../../fixtures/dicom.ts';
 import { skipOrthanc, startOrthanc } from '../../fixtures/orthanc.ts';
@@ -46,16 +47,19 @@ async function asking(t: Test, port: number) {
       4104: changes.action ?? 1,
     });
     const bytes = encodeDataset(dataset, { implicit: true, bigEndian: false });
-    peer.send(Buffer.concat([data(1, 3, request), data(1, 2, bytes)]));
+    peer.send(data(1, 3, request));
+    for (let at = 0; at < bytes.length; at += 16_000)
+      peer.send(data(1, at + 16_000 < bytes.length ? 0 : 2, bytes.subarray(at, at + 16_000)));
     return readCommandNumbers((await peer.next())?.body ?? Buffer.alloc(0))[0x0900];
   };
-  /** The N-EVENT-REPORT that comes, which is answered with `status`. */
-  const report = async (status = 0) => {
+  /** The N-EVENT-REPORT that comes, which is answered after `meanwhile`. */
+  const report = async (meanwhile = async () => {}) => {
     const numbers = readCommandNumbers((await peer.next())?.body ?? Buffer.alloc(0));
     const { dataset } = readDataset((await peer.next())?.body.subarray(6) ?? Buffer.alloc(0), IMPLICIT_LE);
     const messageId = numbers[0x0110] ?? 0;
+    await meanwhile();
     peer.send(
-      data(1, 3, command({ 2: COMMITMENT, 256: 0x8100, 288: messageId, 2048: 0x0101, 2304: status, 4096: INSTANCE })),
+      data(1, 3, command({ 2: COMMITMENT, 256: 0x8100, 288: messageId, 2048: 0x0101, 2304: 0, 4096: INSTANCE })),
     );
     return { event: numbers[0x1002], field: numbers[0x0100], dataset };
   };
@@ -101,8 +105,24 @@ test('the report comes on the same association where the peer keeps it', async (
   while (index.getValue('dimse.commitments') !== '[]') await new Promise((resolve) => setTimeout(resolve, 5));
 });
 
+test('a report and a request that cross on the same association', async (t) => {
+  const { to, keep } = await startArchive(t, { commitGraceMs: 5, dimseTimeoutMs: 3000 });
+  for (const file of series) await keep(file);
+  const { ask, peer, report } = await asking(t, to.port);
+  t.equal(await ask(information('2.25.1', [[CT, sop(1)]])), 0);
+  const echo = data(1, 3, command({ 256: 0x30, 272: 9, 2048: 0x0101, 2: COMMITMENT }));
+  const crossed = await report(async () => {
+    peer.send(echo);
+    const answer = readCommandNumbers((await peer.next())?.body ?? Buffer.alloc(0));
+    t.match(answer, { 256: 0x8030, 288: 9 }, 'answered while we wait for the answer to the report');
+  });
+  t.equal(crossed.event, 1);
+  peer.send(echo);
+  t.match(readCommandNumbers((await peer.next())?.body ?? Buffer.alloc(0)), { 256: 0x8030 }, 'and it goes on');
+});
+
 test('what is asked wrongly', async (t) => {
-  const { to } = await startArchive(t, { commitGraceMs: 60_000 });
+  const { to, logged } = await startArchive(t, { commitGraceMs: 60_000 });
   const { ask } = await asking(t, to.port);
   const good: [string, string][] = [[CT, sop(1)]];
   t.equal(await ask(information('2.25.1', good), { action: 2 }), 0x0123);
@@ -112,6 +132,16 @@ test('what is asked wrongly', async (t) => {
   t.equal(await ask(information('2.25.1', [[CT, 'x']])), 0x0115);
   t.equal(await ask(information('2.25.1', good)), 0);
   t.equal(await ask(information('2.25.1', good)), 0x0131, 'a transaction that is under way');
+  const { peer } = await asking(t, to.port);
+  peer.send(data(1, 3, command({ 3: COMMITMENT, 256: 0x130, 272: 5, 2048: 0, 4097: INSTANCE, 4104: 1 })));
+  peer.socket.end(data(1, 0, Buffer.alloc(10)));
+  await peer.closed;
+  while (logged.filter(({ event }) => event === 'association-ended').length === 0)
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  t.notOk(
+    logged.some(({ event }) => event === 'operation-failed'),
+    'an association that ends inside a request is no failure of ours',
+  );
 });
 
 test('"committed" may ask for the chain and the swarm too', async (t) => {
@@ -131,6 +161,51 @@ test('"committed" may ask for the chain and the swarm too', async (t) => {
   index.confirm(batch.id, { node: 'A', at: '2026-01-02T03:04:05.678Z' }, 1);
   t.equal(await ask(information('2.25.2', [[CT, sop(1)]])), 0);
   t.match(await report(), { event: 1, dataset: { '00081195': { Value: ['2.25.2'] } } });
+});
+
+test('what waits is not written again and again, nor does it keep others out', async (t) => {
+  const list = Array.from({ length: MAX_COMMITMENTS }, (_, i) => ({
+    transactionUID: `2.25.${i + 1}`,
+    peer: i === 0 ? 'UNKNOWN' : 'RAWPEER',
+    references: Array.from({ length: MAX_REFERENCES / MAX_COMMITMENTS }, () => ({
+      sopClassUID: CT,
+      sopInstanceUID: sop(1),
+    })),
+    askedAt: Date.now(),
+    dueAt: 0,
+    tries: 0,
+  }));
+  const [port = 0] = await freePorts(1);
+  const peers = [{ aeTitle: 'RAWPEER', host: '127.0.0.1', port, services: ['commit'] as const }];
+  const { index, keep } = await startArchive(t);
+  for (const file of series) await keep(file);
+  let judged = 0;
+  const owed = () => JSON.parse(saved.at(-1) ?? '') as { peer: string; transactionUID: string }[];
+  const saved: string[] = [];
+  const counted = {
+    ...index,
+    query: index.query,
+    versions: (instance: string) => {
+      judged++;
+      return index.versions(instance);
+    },
+    getValue: () => JSON.stringify(list),
+    setValue: (_name: string, value: string) => void saved.push(value),
+  };
+  const other = await startCollector({ peers, commitGraceMs: 5, commitAfter: 'anchored' }, undefined, {
+    index: counted,
+  });
+  t.teardown(() => other.listener.close());
+  const { ask } = await asking(t, other.to.port);
+  t.equal(await ask(information('2.25.2001', [[CT, sop(1)]])), 0);
+  t.equal(owed().length, MAX_COMMITMENTS, 'one that nobody can be told made room');
+  t.match(owed()[0], { peer: 'RAWPEER', transactionUID: '2.25.2' });
+  t.match(owed().at(-1), { transactionUID: '2.25.2001' });
+  // Until it was hurried, and looked at in vain.
+  while (judged < MAX_COMMITMENTS + 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  t.equal(saved.length, 1);
+  t.equal(await ask(information('2.25.2002', [[CT, sop(1)]])), 0x0213, 'all of the others are owed one');
 });
 
 test('Orthanc asks, and is told on an association of ours', { skip: skipOrthanc }, async (t) => {

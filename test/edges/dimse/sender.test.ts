@@ -96,11 +96,20 @@ test('a peer that never has room', async (t) => {
 });
 
 test('a peer that does not answer', async (t) => {
-  const { port } = await startAcceptor(t, () => 'silence');
+  const { port, requests } = await startAcceptor(t, () => 'silence');
   const quick = { ...options, dimseTimeoutMs: 50, sendRetries: 0 };
-  t.match(await sendInstances(transfer(port, instances(2)), quick, { transcoder: noTranscoder, log }), {
-    failed: 2,
+  t.match(await sendInstances(transfer(port, instances(200)), quick, { transcoder: noTranscoder, log }), {
+    failed: 200,
     completed: 0,
+  });
+  t.equal(requests.length, 3, 'it is not waited for 200 times');
+});
+
+test('instances that kill the peer', async (t) => {
+  const { port } = await startAcceptor(t, ({ sopInstanceUID }) => (/[1256]$/.test(sopInstanceUID) ? 'close' : 0));
+  t.match(await sendInstances(transfer(port, instances(7)), options, { transcoder: noTranscoder, log }), {
+    failed: 4,
+    completed: 3,
   });
 });
 

@@ -1,3 +1,5 @@
+import { type IncomingMessage, request } from 'node:http';
+import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { test } from 'tap';
 import { startMemoryBridge } from './memory-bridge.ts';
 
@@ -90,13 +92,33 @@ test('a long answer is streamed as it is read', async (t) => {
     modules: { index: { query: ({ limit }) => ({ rows: rows(limit), more: false }) } },
   });
   t.teardown(() => bridge.close());
-  const long = await fetch(`${bridge.dicomWeb}/instances?limit=5000`);
+  const get = (limit: number, coding: string) =>
+    fetch(`${bridge.dicomWeb}/instances?limit=${limit}`, { headers: { 'accept-encoding': coding } });
+  const long = await get(5000, 'identity');
   t.equal(long.headers.get('transfer-encoding'), 'chunked');
   t.ok(read < 5000, `${read} rows are read before the first byte leaves`);
   const answer = (await long.json()) as object[];
   t.equal(answer.length, 5000);
   t.strictSame(answer[4999], JSON.parse(row.replace('retrieve:', bridge.dicomWeb)));
-  const short = await fetch(`${bridge.dicomWeb}/instances?limit=5`);
+  for (const [coding, decode] of [
+    ['gzip', gunzipSync],
+    ['zstd', zstdDecompressSync],
+  ] as const) {
+    for (const limit of [20, 5000]) {
+      const url = new URL(`${bridge.dicomWeb}/instances?limit=${limit}`);
+      const coded = await new Promise<IncomingMessage>((resolve, reject) => {
+        request(url, { headers: { 'accept-encoding': `${coding}, br;q=0.1` } }, resolve)
+          .on('error', reject)
+          .end();
+      });
+      t.match(coded.headers, { 'content-encoding': coding, vary: /Accept-Encoding/ });
+      const bytes = Buffer.concat((await coded.toArray()) as Buffer[]);
+      t.ok(bytes.length < 20 * limit);
+      t.equal((JSON.parse(decode(bytes).toString()) as object[]).length, limit);
+    }
+  }
+  const short = await get(5, 'gzip');
+  t.equal(short.headers.get('content-encoding'), null, 'a packet is none too many');
   t.ok(Number(short.headers.get('content-length')) > 5000);
   t.equal(((await short.json()) as object[]).length, 5);
   const head = await fetch(`${bridge.dicomWeb}/instances?limit=5000`, { method: 'HEAD' });

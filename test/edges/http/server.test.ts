@@ -91,6 +91,12 @@ test('URLs in answers are the ones that the client sees', async (t) => {
   const proxy = { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'pacs.example', 'X-Forwarded-Prefix': '/bridge/' };
   t.equal(await urlFor({}, { Host: 'localhost:99' }), 'http://localhost:99');
   t.equal(await urlFor({}, { Host: '[::1]:99' }), 'http://[::1]:99');
+  t.match(
+    await urlFor({}, { Host: '127.0.0.1' }),
+    /^http:\/\/127\.0\.0\.1:\d+$/,
+    'the port that a client has left out',
+  );
+  t.equal(await urlFor({}, { Host: 'localhost', Via: '1.1 x' }), 'http://localhost', 'a proxy may have another');
   t.equal(await urlFor({}, { Host: 'h', ...proxy }), 'http://h', 'a proxy is not believed by itself');
   t.equal(await urlFor({ trustProxy: true }, { Host: 'h', ...proxy }), 'https://pacs.example/bridge');
   t.equal(
@@ -171,6 +177,51 @@ test('what is no HTTP, too large or too slow is ended', async (t) => {
     'POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Type: application/dicom\r\nContent-Length: 999\r\n\r\nINST';
   t.notMatch(await raw(idle.address.port, slow), / 200 /, 'a body that stops coming');
   t.equal(idle.stored.length, 0);
+});
+
+test('what the parser lets pass and no rule does is named: names, encodings, methods', async (t) => {
+  const bridge = await startMemoryBridge({ http: { publicUrl: 'https://pacs.example/x' } });
+  t.teardown(() => bridge.close());
+  const ask = (line: string, headers: string, body = '') =>
+    raw(bridge.address.port, `${line} HTTP/1.1\r\n${headers}Connection: close\r\n\r\n${body}`);
+  const own = 'Host: localhost:80\r\n';
+  for (const host of ['127.0.0.1:1', '[::1]', 'localhost', 'a.localhost:80', 'pacs', 'pacs.example'])
+    t.match(await ask('GET /health/live', `Host: ${host}\r\n`), / 200 /, host);
+  // A page whose name is made to point here after it was loaded (DNS rebinding).
+  t.match(await ask('GET /dicom-web/studies', 'Host: evil.example\r\n'), / 421 .*DAGPACS_PUBLIC_URL/s);
+  t.match(await ask('GET /dicom-web/studies', 'Host: 127.0.0.1.evil.example\r\n'), / 421 /);
+  const proxied = await startMemoryBridge({ http: { trustProxy: true } });
+  t.teardown(() => proxied.close());
+  t.match(
+    await raw(proxied.address.port, 'GET /health/live HTTP/1.1\r\nHost: a.b\r\nConnection: close\r\n\r\n'),
+    / 200 /,
+  );
+  t.match(await ask('GET /health/live', ''), / 400 .*"attribute":"Host"/s);
+  t.match(await ask('GET /health/live', `${own}${own}`), / 400 .*"attribute":"Host"/s);
+  t.match(await ask('GET /dicom-web/studies?limit=1&PatientName=%ff', own), / 400 .*"attribute":"PatientName"/s);
+  t.match(await ask('GET /dicom-web/studies?100%', own), / 400 .*"attribute":"100%"/s);
+  t.match(await ask('GET /dicom-web/studies/%', own), / 400 .*"attribute":"path"/s);
+  t.match(
+    await ask('POST /dicom-web/studies', `${own}Transfer-Encoding: gzip, chunked\r\n`, '0\r\n\r\n'),
+    / 400 .*"attribute":"Transfer-Encoding"/s,
+  );
+  for (const method of ['TRACE', 'PROPFIND', 'LINK'])
+    t.match(await ask(`${method} /dicom-web/studies/1.2?x=1`, own), / 405 .*allow: DELETE, GET, HEAD, OPTIONS, POST/s);
+  t.match(await ask('LINK /nowhere', own), / 404 /);
+});
+
+test('a sender that waits with its body is asked for it when it is wanted, and not before it is refused', async (t) => {
+  const bridge = await startMemoryBridge({ http: { storeMaxBytes: 1_000_000 } });
+  t.teardown(() => bridge.close());
+  const head = (type: string, length: number) =>
+    `POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${type}\r\nContent-Length: ${length}\r\n` +
+    'Expect: 100-continue\r\n\r\n';
+  const { port } = bridge.address;
+  t.match(await raw(port, head('text/plain', 10)), /^HTTP\/1\.1 415 .*connection: close/s);
+  t.match(await raw(port, head('application/dicom', 2_000_000)), /^HTTP\/1\.1 413 .*connection: close/s);
+  t.match(await raw(port, head('application/dicom', 10), /100 Continue\r\n\r\n$/), /^HTTP\/1\.1 100 Continue\r\n\r\n$/);
+  const form = 'multipart/form-data; boundary=b';
+  t.match(await raw(port, head(form, 10), /100 Continue/), /^HTTP\/1\.1 100 Continue/);
 });
 
 test('a drain lets what is in flight finish, and no more', async (t) => {

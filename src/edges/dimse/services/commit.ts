@@ -14,6 +14,7 @@ import {
   NO_SUCH_INSTANCE,
   NO_SUCH_SOP_CLASS,
   RESOURCE_LIMITATION,
+  responseTo,
   SUCCESS,
 } from '../errors.ts';
 import { STORAGE_COMMITMENT } from '../negotiation.ts';
@@ -42,6 +43,8 @@ export function commitService({ commitGraceMs }: CommitServiceOptions, commitmen
         commitment = await read(operation, commitments, commitGraceMs);
       } catch (error) {
         if (error instanceof Refusal) return error.response;
+        // The association ended inside the data set.
+        if (error instanceof DagpacsError) return responseTo(error);
         throw error;
       }
       commitments.add(commitment);
@@ -73,7 +76,8 @@ async function read(operation: Operation, commitments: Commitments, graceMs: num
   if (commitments.has(callingAE, transactionUID)) {
     throw new Refusal(DUPLICATE_TRANSACTION, 'TransactionUID: is in use', '00081195');
   }
-  if (commitments.full) throw new Refusal(RESOURCE_LIMITATION, 'Too many reports are still owed');
+  if (!commitments.makeRoomFor(references.length))
+    throw new Refusal(RESOURCE_LIMITATION, 'Too many reports are still owed');
   const askedAt = Date.now();
   // Should this association or this process end first, our own associations report.
   return { transactionUID, peer: callingAE, references, askedAt, dueAt: askedAt + 2 * graceMs, tries: 0 };

@@ -2,7 +2,7 @@ import { isDagpacsError } from '../../../kernel/errors.ts';
 import type { Log } from '../../../kernel/log.ts';
 import { C_GET_RQ } from '../command.ts';
 import { PENDING } from '../errors.ts';
-import { contextFor, storeInvocation } from '../outgoing.ts';
+import { readAhead } from '../outgoing.ts';
 import { count, startProgress } from '../sender.ts';
 import { refusal } from './find.ts';
 import { readIdentifier } from './identifier.ts';
@@ -19,12 +19,11 @@ export function getService(modules: RetrievalModules, log: Log): Service {
         const instances = instancesOf(identifier, modules);
         const contexts = [...operation.contexts.values()].filter(({ roles }) => roles?.scp);
         const progress = startProgress(instances.length);
-        for (const instance of instances) {
+        for await (const { instance, invocation } of readAhead(instances, contexts, modules.transcoder)) {
           if (operation.signal.aborted) break;
-          const context = contextFor(instance, contexts, modules.transcoder);
           let status: number | undefined;
           try {
-            if (context) ({ status } = await operation.invoke(storeInvocation(instance, context, modules.transcoder)));
+            if (invocation) ({ status } = await operation.invoke(invocation));
           } catch (error) {
             // It cannot be read; or the association has ended, after which nothing is tried.
             if (!isDagpacsError(error)) throw error;

@@ -7,12 +7,27 @@ import { DagpacsError } from '../../../kernel/errors.ts';
 const MAX_DRAIN_BYTES = 64 * 1024 * 1024;
 const MAX_DRAIN_MS = 5_000;
 
+/** Requests whose sender waits for 100 Continue (RFC 9110 §10.1.1), and how to say it. */
+const waiting = new WeakMap<IncomingMessage, () => void>();
+
+/** The sender of a request waits with its body for `say`, which is called when the body is wanted. */
+export function awaitContinue(request: IncomingMessage, say: () => void): void {
+  waiting.set(request, say);
+}
+
+/** Asks for the body of a request whose sender waits with it. */
+export function askForBody(request: IncomingMessage): void {
+  waiting.get(request)?.();
+  waiting.delete(request);
+}
+
 /**
  * A request's body as it arrives. Leaving the loop early leaves the connection open, and the rest of the body unread.
  * @throws DagpacsError `sender-aborted`
  */
 export async function* bytesOf(request: IncomingMessage): AsyncGenerator<Uint8Array, void, undefined> {
   if (request.readableEnded) return;
+  askForBody(request);
   try {
     yield* request.iterator({ destroyOnReturn: false });
   } catch (cause) {
@@ -113,11 +128,11 @@ export function hasBody({ headers }: IncomingMessage): boolean {
 
 /**
  * Reads and drops what is left of a body, within bounds: a connection that is closed with bytes unread is reset, and the
- * answer may be lost with it. False where something is left.
+ * answer may be lost with it. False where something is left, or is not sent before it is asked for.
  */
 export function drain(request: IncomingMessage): Promise<boolean> {
   if (request.readableEnded || !hasBody(request)) return Promise.resolve(true);
-  if (request.destroyed) return Promise.resolve(false);
+  if (request.destroyed || waiting.has(request)) return Promise.resolve(false);
   return new Promise((resolve) => {
     let bytes = 0;
     const onData = (chunk: Uint8Array) => {

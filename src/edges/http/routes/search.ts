@@ -4,8 +4,9 @@ import type { z } from 'zod';
 import type { DicomJson } from '../../../dicom/model.ts';
 import type { QueryLevel } from '../../../dicom/query.ts';
 import { parseQueryParameters } from '../../../dicom/query-parameters.ts';
+import { inCoding, SENT_CODINGS } from '../content-coding.ts';
 import type { RouteContext } from '../modules.ts';
-import { acceptedBy, negotiateModel } from '../negotiate.ts';
+import { acceptedBy, codingFor, negotiateModel } from '../negotiate.ts';
 import * as schemas from '../schemas/dicom-web.ts';
 import type { Operation } from '../schemas/operation.ts';
 import { sendModels, sendStream } from '../send.ts';
@@ -15,6 +16,8 @@ import { addRoute } from './route.ts';
 const RELATIVE = '"Value":["retrieve:/';
 /** Characters of an answer that are sent at once; one that is shorter has a length. */
 const CHUNK = 128 * 1024;
+/** Bytes that are fewer packets when they are compressed. */
+const WORTH_CODING = 16 * 1024;
 const WARNING = '299 dagpacs "There are additional results that can be requested"';
 
 /** QIDO-RS (PS3.18 §10.6). No match is 200 with an empty array, which every client reads; 204 some do not. */
@@ -48,7 +51,12 @@ export function addSearchRoutes(app: FastifyInstance, context: RouteContext): vo
       const body = chunksOf(rows, url);
       const first = body.next().value as Buffer;
       const second = body.next();
-      reply.type(type);
+      reply.type(type).header('vary', [reply.getHeader('vary') ?? [], 'Accept', 'Accept-Encoding'].flat().join(', '));
+      const coding = codingFor(request.headers['accept-encoding'], SENT_CODINGS);
+      if (coding !== 'identity' && (!second.done || first.length >= WORTH_CODING)) {
+        reply.header('content-encoding', coding);
+        return sendStream(reply, log, inCoding(inTurns(second.done ? [first] : [first, second.value], body), coding));
+      }
       // Bytes, not text: to text fastify adds a charset, which the media type has none of.
       return second.done ? reply.send(first) : sendStream(reply, log, inTurns([first, second.value], body));
     });

@@ -22,8 +22,9 @@ export const scrubReport = z.object({
   remote: z
     .object({
       checked: count,
-      restored: count.describe('blocks that a node lacked and was given again'),
+      restored: count.describe('blocks that a node lacked or held damaged, and was given again'),
       missing: count.describe('blocks that a node lacks'),
+      damaged: count.describe('blocks that a node holds damaged'),
       pinsLost: count.describe('their batches are replicated again'),
       unreachable: count.describe('questions that no answer came to'),
     })
@@ -34,6 +35,7 @@ export const scrubReport = z.object({
     .describe(
       'blocks that nothing refers to: of erased studies, and of uploads that were refused or broken off; null: not known yet',
     ),
+  freed: count.describe('bytes of them that were deleted at the end of the pass'),
   problems: z
     .array(z.object({ cid: z.string(), where: z.string(), problem: z.enum(['missing', 'damaged']) }))
     .describe('the first 100; `where` is `local` or a node'),
