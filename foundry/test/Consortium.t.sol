@@ -151,6 +151,8 @@ contract ConsortiumTest is Founding {
         consortium.resign();
         approve(consortium, E, admit(consortium, D, B));
         vm.assertTrue(consortium.isMember(B));
+        (, uint64 until,) = consortium.member(B);
+        vm.assertEq(until, 0);
         vm.assertFalse(consortium.hasApproved(id, B));
         vm.assertEq(approvals(id), 0);
     }
