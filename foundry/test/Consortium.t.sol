@@ -234,6 +234,9 @@ contract ConsortiumTest is Founding {
         consortium.proposeAdmission(B, profile);
         refuse(A, because(IConsortium.NotMember.selector, D));
         consortium.proposeRemoval(D);
+        profile.endpoint = string(new bytes(consortium.maxEndpoint()));
+        vm.prank(A);
+        consortium.changeProfile(profile);
         profile.endpoint = string(new bytes(consortium.maxEndpoint() + 1));
         refuse(A, because(IConsortium.EndpointTooLong.selector, consortium.maxEndpoint() + 1));
         consortium.proposeAdmission(D, profile);
