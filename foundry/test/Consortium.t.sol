@@ -118,6 +118,9 @@ contract ConsortiumTest is Founding {
         consortium.approve(id);
         approve(consortium, B, id);
         vm.assertEq(approvals(id), 2);
+        vm.assertTrue(consortium.hasApproved(id, A));
+        // Whoever was never a member has approved of nothing.
+        vm.assertFalse(consortium.hasApproved(id, E));
         vm.expectEmit(address(consortium));
         emit IConsortium.ApprovalRevoked(id, A);
         vm.prank(A);
@@ -148,6 +151,8 @@ contract ConsortiumTest is Founding {
         consortium.resign();
         approve(consortium, E, admit(consortium, D, B));
         vm.assertTrue(consortium.isMember(B));
+        (, uint64 until,) = consortium.member(B);
+        vm.assertEq(until, 0);
         vm.assertFalse(consortium.hasApproved(id, B));
         vm.assertEq(approvals(id), 0);
     }
@@ -280,10 +285,17 @@ contract ConsortiumTest is Founding {
     }
 
     function test_aFullConsortiumTakesNobody() public {
-        // The second slot is the length of the list of members.
+        uint256 open = admit(consortium, A, E);
+        // The second slot is the length of the list of members; all of them are A, so that it alone can decide.
         vm.store(address(consortium), bytes32(uint256(1)), bytes32(consortium.maxMembers()));
+        for (uint256 i = 0; i < consortium.maxMembers(); i++) {
+            bytes32 slot = bytes32(uint256(keccak256(abi.encode(uint256(1)))) + i);
+            vm.store(address(consortium), slot, bytes32(uint256(uint160(A))));
+        }
         vm.assertEq(consortium.members().length, 256);
         refuse(A, abi.encodeWithSelector(IConsortium.TooManyMembers.selector));
         consortium.proposeAdmission(D, profileOf(D));
+        refuse(A, abi.encodeWithSelector(IConsortium.TooManyMembers.selector));
+        consortium.approve(open);
     }
 }

@@ -17,8 +17,8 @@ export interface MultipartPart {
 const MAX_HEADER = 16 * 1024;
 const MAX_PREAMBLE = 64 * 1024;
 const MAX_PADDING = 256;
-/** RFC 2046 §5.1.1: 1 to 70 of these, not ending in a space. */
-const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$/;
+/** RFC 2046 §5.1.1: not ending in a space, and at most 70 of them; Orthanc's have 73. */
+const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{0,255}[0-9A-Za-z'()+_,\-./:=?]$/;
 const HEADER_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*(.*?)[ \t]*$/;
 const END_OF_HEADER = Buffer.from('\r\n\r\n');
 
@@ -38,7 +38,7 @@ export async function* parseMultipart(
   boundary: string | undefined,
 ): AsyncGenerator<MultipartPart, void, undefined> {
   if (boundary === undefined || !BOUNDARY.test(boundary)) {
-    throw malformed('Content-Type has a boundary of 1 to 70 characters (RFC 2046 §5.1.1)');
+    throw malformed('Content-Type has a boundary of 1 to 256 characters (RFC 2046 §5.1.1)');
   }
   const reader = new MultipartReader(source[Symbol.asyncIterator](), boundary);
   try {

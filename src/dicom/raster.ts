@@ -30,8 +30,9 @@ interface Taps {
 function tapsOf(size: number, start: number, length: number, result: number): Taps {
   const span = Math.abs(length);
   const scale = span / result;
-  const reach = Math.max(1, scale);
-  const widest = Math.ceil(reach) + 2;
+  const reach = scale > 1 ? (scale + 1) / 2 : 1;
+  // A part may be much larger than the image; there are no more pixels than that has.
+  const widest = Math.min(size, Math.ceil(2 * reach) + 1);
   const taps: Taps = {
     starts: new Int32Array(result),
     counts: new Int32Array(result),
@@ -47,7 +48,7 @@ function tapsOf(size: number, start: number, length: number, result: number): Ta
     for (let from = first; from < size && from < center + reach && count < widest; from++, count++) {
       const weight =
         scale > 1
-          ? Math.max(0, Math.min(from + 0.5, center + scale / 2 + 0) - Math.max(from - 0.5, center - scale / 2))
+          ? Math.max(0, Math.min(from + 0.5, center + scale / 2) - Math.max(from - 0.5, center - scale / 2))
           : Math.max(0, 1 - Math.abs(from - center));
       taps.weights[at * widest + count] = weight;
       total += weight;
@@ -67,36 +68,51 @@ function tapsOf(size: number, start: number, length: number, result: number): Ta
   return taps;
 }
 
-/** The part `region` of an image, in `width` × `height` pixels. */
+/** Rows that are kept for the next ones: where an axis grows, two make each new row. */
+const KEPT_ROWS = 4;
+
+/** The part `region` of an image, in `width` × `height` pixels. Beside the result a few rows are held, however large it is. */
 export function resample(image: Raster, region: Region | undefined, width: number, height: number): Raster {
   const whole = region ?? { x: 0, y: 0, width: image.width, height: image.height };
   if (!region && width === image.width && height === image.height) return image;
-  const { channels, data } = image;
+  const { channels } = image;
   const across = tapsOf(image.width, whole.x, whole.width, width);
   const down = tapsOf(image.height, whole.y, whole.height, height);
-  // Across first, for those rows that are needed.
-  const rows = new Float32Array(image.height * width * channels);
-  for (let y = 0; y < image.height; y++)
-    for (let x = 0; x < width; x++) {
-      const first = (y * image.width + (across.starts[x] as number)) * channels;
-      for (let channel = 0; channel < channels; channel++) {
-        let sum = 0;
-        for (let tap = 0; tap < (across.counts[x] as number); tap++)
-          sum +=
-            (across.weights[x * across.widest + tap] as number) * (data[first + tap * channels + channel] as number);
-        rows[(y * width + x) * channels + channel] = sum;
-      }
-    }
-  const out = new Uint8Array(width * height * channels);
   const stride = width * channels;
-  for (let y = 0; y < height; y++)
-    for (let x = 0; x < stride; x++) {
-      let sum = 0;
-      for (let tap = 0; tap < (down.counts[y] as number); tap++)
-        sum +=
-          (down.weights[y * down.widest + tap] as number) *
-          (rows[((down.starts[y] as number) + tap) * stride + x] as number);
-      out[y * stride + x] = Math.round(sum);
+  const kept = Array.from({ length: KEPT_ROWS }, () => ({ y: -1, row: new Float32Array(stride) }));
+  const rowAt = (y: number): Float32Array => {
+    const slot = kept[y % KEPT_ROWS] as { y: number; row: Float32Array };
+    if (slot.y !== y) {
+      resampleRow(image, y, across, slot.row);
+      slot.y = y;
     }
+    return slot.row;
+  };
+  const out = new Uint8Array(stride * height);
+  const sums = new Float64Array(stride);
+  for (let y = 0; y < height; y++) {
+    sums.fill(0);
+    for (let tap = 0; tap < (down.counts[y] as number); tap++) {
+      const weight = down.weights[y * down.widest + tap] as number;
+      if (weight === 0) continue;
+      const row = rowAt((down.starts[y] as number) + tap);
+      for (let x = 0; x < stride; x++) sums[x] = (sums[x] as number) + weight * (row[x] as number);
+    }
+    for (let x = 0; x < stride; x++) out[y * stride + x] = Math.round(sums[x] as number);
+  }
   return { width, height, channels, data: out };
+}
+
+function resampleRow({ data, width, channels }: Raster, y: number, across: Taps, row: Float32Array): void {
+  const { starts, counts, weights, widest } = across;
+  for (let x = 0; x < starts.length; x++) {
+    const first = (y * width + (starts[x] as number)) * channels;
+    const count = counts[x] as number;
+    for (let channel = 0; channel < channels; channel++) {
+      let sum = 0;
+      for (let tap = 0; tap < count; tap++)
+        sum += (weights[x * widest + tap] as number) * (data[first + tap * channels + channel] as number);
+      row[x * channels + channel] = sum;
+    }
+  }
 }

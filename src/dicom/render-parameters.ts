@@ -3,6 +3,10 @@ import type { ImageFormat, ProfileName, Region, VoiTransform } from './rendering
 
 /** Pixels that an image may have; more is asked for by mistake or to do harm. */
 const MAX_PIXELS = 64 * 1024 * 1024;
+/** Those of one that is larger than its frame: as many as a display of 8K has. */
+const MAX_ENLARGED = 32 * 1024 * 1024;
+/** What fits into a JPEG and a GIF. */
+const MAX_SIDE = 65_500;
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
 
 /** The viewport that an image is fitted into, and the part of the frame that is shown in it. */
@@ -138,6 +142,8 @@ export function fit(
   const scale = Math.min(viewport.width / Math.abs(across), viewport.height / Math.abs(down), enlarge ? Infinity : 1);
   const size = (length: number) => Math.max(1, Math.round(Math.abs(length) * scale));
   const [width, height] = [size(across), size(down)];
-  if (width * height > MAX_PIXELS) throw broken(parameter, `at most ${MAX_PIXELS} pixels`);
+  const most = Math.min(MAX_PIXELS, Math.max(MAX_ENLARGED, columns * rows));
+  if (width * height > most) throw broken(parameter, `at most ${most} pixels`);
+  if (Math.max(width, height) > MAX_SIDE) throw broken(parameter, `at most ${MAX_SIDE} pixels wide and high`);
   return { width, height, region: { x, y, width: across, height: down } };
 }

@@ -1,3 +1,4 @@
+import { DagpacsError } from '../kernel/errors.ts';
 import { anchorOf, blockAt, chainIdOf, eventsOf, isAnchorLog } from './anchor-log.ts';
 import { dagCborCid, digestOfCid, type Hex } from './bytes.ts';
 import type { AnchorPlace, BatchHeader } from './receipt.ts';
@@ -82,15 +83,25 @@ export async function checkAnchor(
   if (!check('block', sameBlock, inBlock, `block ${blockNumber} is not the receipt's (any more)`)) return failed();
 
   const events = await eventsOf(rpc, contract, institution, batch, blockHash);
+  // The contract's state and its events come of one transaction: who shows the one without the other cannot tell.
+  if (!events) throw withoutEvents(blockNumber);
   const { sequence, previousRoot, merkleRoot, count } = header;
-  const anchored = events?.anchored;
+  const { anchored, totals } = events;
   const same =
-    anchored?.transactionHash === place.transactionHash &&
+    anchored.transactionHash === place.transactionHash &&
     anchored.sequence === sequence &&
     anchored.previousRoot === previousRoot &&
     anchored.merkleRoot === merkleRoot &&
     anchored.count === count;
   const event = `transaction ${place.transactionHash} anchors the root of ${count} leaves`;
   if (!check('anchor', same, event, 'what the transaction anchors is not what the receipt says')) return failed();
-  return { steps, totals: events?.totals ?? new Map() };
+  return { steps, totals };
+}
+
+/** A node that has dropped its old events, or is not through with a block: another may be asked. */
+export function withoutEvents(blockNumber: number): DagpacsError {
+  return new DagpacsError(
+    'chain-unavailable',
+    `the node does not have the events of block ${blockNumber}: ask another`,
+  );
 }

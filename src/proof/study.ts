@@ -1,5 +1,5 @@
 import { blockAt, studyEvents } from './anchor-log.ts';
-import { checkAnchor, type Step } from './check-anchor.ts';
+import { checkAnchor, type Step, withoutEvents } from './check-anchor.ts';
 import { checkLeaf } from './check-leaf.ts';
 import { NotAReceipt, parseStudyReceipt, type StudyReceipt } from './receipt.ts';
 import type { Verification, VerifyOptions } from './verify.ts';
@@ -89,6 +89,9 @@ export async function verifyStudy(
   // The contract keeps no counters: an institution may begin its own again, and then its earlier events convict it.
   const named = events.filter(({ sequence }) => sequence <= last.batch.sequence);
   const known = new Set(batches.map(({ batch }) => batch.sequence));
+  const missing = batches.find(({ batch }) => !named.some(({ sequence }) => sequence === batch.sequence));
+  // Each was found in its block just now.
+  if (missing) throw withoutEvents(missing.anchor.blockNumber);
   const whole = named.length === batches.length && named.every(({ sequence }) => known.has(sequence));
   const left = `the chain has ${named.length} anchors of the study by then, the receipt ${batches.length}`;
   if (!whole) check('complete', false, '', left);

@@ -13,6 +13,7 @@ import { allVersions } from '../fixtures/custody.ts';
 import { makeSlice, uid } from '../fixtures/dicom.ts';
 import { skipOrthanc, startOrthanc } from '../fixtures/orthanc.ts';
 import { datasetOf } from '../fixtures/part10.ts';
+import { stow } from '../fixtures/stow.ts';
 import { makeTempFolder, removeFolder } from '../fixtures/temp.ts';
 
 const STUDY = uid('study', 'import');
@@ -200,6 +201,38 @@ test('another DICOMweb server, both ways', { skip: skipOrthanc }, async (t) => {
   t.match([fetched.code, fetched.stdout], [0, /10 instances/], fetched.stderr);
   const name = join(STUDY, uid('series', 'import', 'CT', 1), `${sopOf(3)}.dcm`);
   t.ok(datasetOf(await readFile(join(back, name))).equals(datasetOf(slice(3))));
+});
+
+test('Orthanc as a client: it sends to us, asks, and retrieves', { skip: skipOrthanc }, async (t) => {
+  const Servers = {
+    chunked: { Url: bridge.dicomWeb, ChunkedTransfers: true },
+    whole: { Url: bridge.dicomWeb, ChunkedTransfers: false, HasDelete: true },
+  };
+  const orthanc = await startOrthanc({ config: { DicomWeb: { Servers } } });
+  t.teardown(() => orthanc.stop());
+  const call = async (path: string, body: object) => {
+    const answer = await fetch(`${orthanc.dicomWeb}/servers/${path}`, { method: 'POST', body: JSON.stringify(body) });
+    return [answer.status, (await answer.json()) as object];
+  };
+  const rest = orthanc.dicomWeb.replace('/dicom-web', '');
+  for (const server of Object.keys(Servers)) {
+    const [study, other] = [`from-orthanc-${server}`, `to-orthanc-${server}`];
+    const made = (name: string) =>
+      [1, 2].map((instance) => makeSlice({ study: name, instance, rows: 16, columns: 16 }));
+    await stow(orthanc.dicomWeb, made(study));
+    await stow(bridge.dicomWeb, made(other));
+    const found = await fetch(`${rest}/tools/lookup`, { method: 'POST', body: uid('study', study) });
+    const [{ ID = '' } = {}] = (await found.json()) as { ID: string }[];
+    t.match(await call(`${server}/stow`, { Resources: [ID], Synchronous: true }), [200, {}]);
+    for (const instance of [1, 2]) t.ok((await allVersions(bridge.url, uid('instance', study, 'CT', 1, instance)))[0]);
+    const asked = { Uri: '/studies', Arguments: { StudyInstanceUID: uid('study', study) } };
+    t.match(await call(`${server}/qido`, asked), [200, [{ '0020000D': { Value: uid('study', study) } }]]);
+    const wanted = { Resources: [{ Study: uid('study', other) }], Synchronous: true };
+    t.match(await call(`${server}/retrieve`, wanted), [200, { ReceivedInstancesCount: '2' }]);
+  }
+  const gone = { Level: 'Study', StudyInstanceUID: uid('study', 'from-orthanc-whole') };
+  t.match(await call('whole/delete', gone), [200, {}]);
+  t.equal((await fetch(`${bridge.dicomWeb}/studies/${gone.StudyInstanceUID}/metadata`)).status, 404);
 });
 
 test('what cannot be done is said', async (t) => {

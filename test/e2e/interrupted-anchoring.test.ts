@@ -8,7 +8,7 @@ import { Sender } from '../../src/flows/anchor/send.ts';
 import { cidFromDigest, DAG_CBOR } from '../../src/ipld/cid.ts';
 import type { Index } from '../../src/ports/index.ts';
 import type { Hex, Ledger } from '../../src/ports/ledger.ts';
-import { CHAIN_KEY, startChain, testProfile } from '../fixtures/chain.ts';
+import { CHAIN_KEY, startChain, startFaultyNode, testProfile } from '../fixtures/chain.ts';
 import { tempFolder } from '../fixtures/temp.ts';
 
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -96,4 +96,23 @@ test('killed before or after any call to the chain, it anchors each batch once a
   for (const step of ['next', 'nextNonce', 'sign', 'broadcast', 'find']) {
     t.ok(steps.has(`before ${step}`) && steps.has(`after ${step}`), step);
   }
+});
+
+test('a node that has no events is said to be the reason why nothing is anchored', async (t) => {
+  const chain = await startChain(t);
+  const node = await startFaultyNode(t, () => chain.url);
+  const index = openIndex({ dataDir: await tempFolder(t), log });
+  t.teardown(() => index.close());
+  const ledger = await connect(t, await tempFolder(t), node.url);
+  node.fault('no-events');
+  await addBatches(index);
+  const sender = new Sender({ stuckAfterMs: 300 }, { index, ledger, log });
+  await sender.round();
+  await sleep(400);
+  t.equal(await sender.round(), 0, 'since when is known from here on');
+  await sleep(400);
+  await t.rejects(sender.round(), { code: 'chain-unavailable', message: /have the event of anchor 0/ });
+  node.fault('none');
+  t.equal(await sender.round(), 2);
+  t.equal(Number((await ledger.next()).sequence), 2, 'and nothing was sent twice');
 });

@@ -88,6 +88,18 @@ async function serveVerifier(t: Test, rpc: Rpc): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
+test('a node behind a password is asked with the user and password of its URL', async (t) => {
+  const server = createServer((request, response) => {
+    response.end(JSON.stringify({ result: [request.headers.authorization ?? '', request.url] }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const place = `127.0.0.1:${(server.address() as AddressInfo).port}/key`;
+  const basic = `Basic ${Buffer.from('Zoë:p@ss').toString('base64')}`;
+  t.strictSame(await httpRpc(`http://Zo%C3%AB:p%40ss@${place}`)('eth_chainId', []), [basic, '/key']);
+  t.strictSame(await httpRpc(`http://${place}`)('eth_chainId', []), ['', '/key']);
+});
+
 test('receipts prove instances, versions and studies, with no bridge left', async (t) => {
   const rpc = await chainFor(t);
   const folder = await tempFolder(t);
@@ -263,6 +275,21 @@ test('receipts prove instances, versions and studies, with no bridge left', asyn
         t.not(outcome, true, `${method}: ${JSON.stringify(answer)}`);
       }
     }
+  });
+
+  await t.test('a node that has dropped its events cannot tell', async (t) => {
+    const pruned: Rpc = async (method, params) => (method === 'eth_getLogs' ? [] : node(method, params));
+    const cannot = { code: 'chain-unavailable', message: /does not have the events of block \d+/ };
+    await t.rejects(verifyReceipt(receipt, { rpc: pruned }), cannot);
+    await t.rejects(verifyStudy(study, { rpc: pruned }), cannot);
+    const { anchor } = study.batches[0] as StudyReceipt['batches'][number];
+    const older: Rpc = async (method, params) => {
+      const answer = await node(method, params);
+      const [{ fromBlock } = {}] = params as { fromBlock?: string }[];
+      if (method !== 'eth_getLogs' || fromBlock === undefined) return answer;
+      return (answer as { transactionHash: string }[]).filter((log) => log.transactionHash !== anchor.transactionHash);
+    };
+    await t.rejects(verifyStudy(study, { rpc: older }), cannot, 'where they are searched for, too');
   });
 
   await t.test('a counter that the institution began again is seen', async (t) => {

@@ -4,7 +4,7 @@ import { readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'tap';
-import { backupKeys } from '../../src/adapters/vault/backup.ts';
+import { backupKeys, restoreKeys } from '../../src/adapters/vault/backup.ts';
 import { openFileVault } from '../../src/adapters/vault/file-vault.ts';
 import { projectRoot } from '../fixtures/bridge.ts';
 import { tempFolder } from '../fixtures/temp.ts';
@@ -135,4 +135,22 @@ test('no backup brings back a key that was erased where it is restored, or that 
   t.equal(await elsewhere.find('1.2.3'), undefined, 'the note of it went with the backup');
   t.same(await elsewhere.find('1.2.4'), kept);
   for (const name of await readdir(join(directory, 'erased'))) t.match(name, /^[0-9a-f]{64}$/);
+});
+
+test('a key that was erased elsewhere is erased where the backup is restored', async (t) => {
+  const [dataDir, copy, folder] = [await tempFolder(t), await tempFolder(t), await tempFolder(t)];
+  const [old, young] = [join(folder, 'old'), join(folder, 'young')];
+  const held = await openFileVault({ directory: join(dataDir, 'vault') });
+  for (const study of ['1.2.3', '1.2.4', '1.2.5']) await held.ensure(study);
+  await backupKeys(dataDir, old, 'correct horse');
+  await restoreKeys(copy, [old], 'correct horse');
+  await held.erase('1.2.3');
+  await held.erase('1.2.4');
+  const again = await held.ensure('1.2.4');
+  await backupKeys(dataDir, young, 'correct horse');
+  await restoreKeys(copy, [young], 'correct horse');
+  const there = await openFileVault({ directory: join(copy, 'vault') });
+  t.equal(await there.find('1.2.3'), undefined);
+  t.same(await there.find('1.2.4'), again, 'the study came again there');
+  t.same(await there.find('1.2.5'), await held.find('1.2.5'));
 });

@@ -18,6 +18,8 @@ interface Waiting {
 
 /** Images that are encoded at one time. */
 const MAX_ENCODING = 8;
+/** Bytes of their samples. */
+const MAX_ENCODING_BYTES = 64 * 1024 * 1024;
 
 /** The codecs on a few threads that start when there is work. A thread that crashes or takes too long is replaced. */
 export function openCodecs(options: CodecOptions, modules: { log: Log }): Codecs {
@@ -25,11 +27,13 @@ export function openCodecs(options: CodecOptions, modules: { log: Log }): Codecs
   const threads = new Set<Thread>();
   /** Images that are being encoded: each is held whole, so that threads wait where there are too many. */
   let encoding = 0;
+  let encodingBytes = 0;
   let closed = false;
 
   function next(): void {
     const idle = [...threads].find((thread) => thread.idle);
-    if (queue.length === 0 || encoding >= MAX_ENCODING || (!idle && threads.size >= options.threads)) return;
+    const full = encoding >= MAX_ENCODING || encodingBytes >= MAX_ENCODING_BYTES;
+    if (queue.length === 0 || full || (!idle && threads.size >= options.threads)) return;
     const thread = idle ?? start();
     thread.take(queue.shift() as Waiting);
     next();
@@ -70,24 +74,26 @@ export function openCodecs(options: CodecOptions, modules: { log: Log }): Codecs
       icc,
       maxBytes,
     });
-    if (convertTo) return counted(() => convertColours(made, convertTo, rendering));
+    if (convertTo) return counted(made.length, () => convertColours(made, convertTo, rendering));
     if (rendering.format !== 'image/jpeg' || !icc) return made;
     return withProfile(await jpeg(made, rendering), icc);
   }
 
-  async function counted<T>(encode: () => Promise<T>): Promise<T> {
+  async function counted<T>(bytes: number, encode: () => Promise<T>): Promise<T> {
     encoding++;
+    encodingBytes += bytes;
     try {
       return await encode();
     } finally {
       encoding--;
+      encodingBytes -= bytes;
       next();
     }
   }
 
   async function jpeg(samples: Uint8Array, { width, height, quality }: Rendering): Promise<Uint8Array> {
     try {
-      return await counted(() => encodeJpeg(samples, width, height, quality));
+      return await counted(samples.length, () => encodeJpeg(samples, width, height, quality));
     } finally {
       memory.giveBack(samples);
     }

@@ -83,7 +83,8 @@ export async function backupKeys(
 
 /**
  * Writes a backup's keys (a whole one, then increments in their order) into a data directory that holds none of them, or the
- * same, and takes from it those that are gone since. A key that was erased there, or that the backup says was, stays erased.
+ * same, and takes from it those that are gone since. A key that was erased there stays erased, and one that the backup says was
+ * is erased there too.
  * Nothing is written unless all of it is authentic and agrees with what is there.
  * @returns how many keys it holds, and how many of them are left out since they were erased
  * @throws DagpacsError `backup-refused`, `storage-failed`
@@ -96,13 +97,15 @@ export async function restoreKeys(
   const { entries, gone } = await openBackups(files, passphrase);
   const vault = join(dataDir, 'vault');
   const erasedHere = await attempt('list', () => erasedFrom(vault));
+  const erasedThere = (key: Buffer) => entries.has(`vault/${noteOf(key)}`);
   const keys = [...entries].filter(([, content]) => content.length > 0);
   const live = keys.filter(([name, key]) => {
-    return !name.startsWith(STUDIES) || !(erasedHere(key) || entries.has(`vault/${noteOf(key)}`));
+    return !name.startsWith(STUDIES) || !(erasedHere(key) || erasedThere(key));
   });
   const missing: [string, Buffer][] = [...entries].filter(([, content]) => content.length === 0);
   for (const [name, content] of live) {
-    const held = await readIfThere(join(dataDir, name));
+    const file = await readIfThere(join(dataDir, name));
+    const held = file && name.startsWith(STUDIES) && erasedThere(file) ? undefined : file;
     if (held && !held.equals(content)) {
       throw new DagpacsError('backup-refused', 'the data directory has keys of its own: restore into an empty one');
     }
@@ -112,6 +115,10 @@ export async function restoreKeys(
     // The study may have come again since, and have another key.
     if ((await readIfThere(join(dataDir, name)))?.equals(content))
       await attempt('erase', () => eraseKey(vault, join(dataDir, name)));
+  }
+  for (const name of await entriesOf(dataDir)) {
+    const held = name.startsWith(STUDIES) ? await readIfThere(join(dataDir, name)) : undefined;
+    if (held && erasedThere(held)) await attempt('erase', () => eraseKey(vault, join(dataDir, name)));
   }
   for (const [name, content] of missing) await attempt('write', () => replaceFile(join(dataDir, name), content));
   return { keys: live.length, erased: keys.length - live.length };

@@ -110,8 +110,7 @@ export class DimseAssociation extends dimse.Scp {
   /** Lets the running operation finish, then aborts. */
   drain(): void {
     this.#draining = true;
-    if (this.#state !== 'ending' && (!this.#exchange?.performing || this.#exchange.interruptible))
-      this.giveUp('shutting down');
+    if (this.#state !== 'ending' && !this.#exchange?.performing) this.giveUp('shutting down');
   }
 
   /** Ends the association now, by an A-ABORT of the service user (PS3.8 §9.3.8), or the connection where there is none. */
@@ -164,7 +163,7 @@ export class DimseAssociation extends dimse.Scp {
       this.#modules.log.warn('association-aborted', { peer: this.#peer, why: 'by the peer' });
       this.#end();
     } else if (this.#exchange?.arriving) throw new pdu.ProtocolError(pdu.UNEXPECTED_PDU, 'a release inside a message');
-    else if (this.#exchange?.performing && !this.#exchange.interruptible) {
+    else if (this.#exchange?.performing) {
       this.#releaseAsked = true;
       this.#reader.hold();
     } else this.#release();
@@ -278,7 +277,7 @@ export class DimseAssociation extends dimse.Scp {
   /** A peer that waits for us is not idle; one that does not take our answer is. */
   #idle(): void {
     const exchange = this.#exchange;
-    const waits = exchange?.performing && (!exchange.arriving || this.#socket.isPaused());
+    const waits = exchange?.busy && (!exchange.arriving || this.#socket.isPaused());
     if (waits && this.#socket.writableLength === 0) {
       this.#socket.setTimeout(this.#options.idleTimeoutMs);
       return;
@@ -304,7 +303,7 @@ export class DimseAssociation extends dimse.Scp {
     const lost = this.#state === 'established';
     this.#state = 'closed';
     this.#exchange?.stop();
-    while (this.#exchange?.performing) await this.#exchange.performing;
+    while (this.#exchange?.busy) await this.#exchange.busy;
     if (lost) log.warn('association-lost', { peer: this.#peer });
     if (this.#exchange) log.info('association-ended', { peer: this.#peer, operations: this.#exchange.answered });
     closed(this);

@@ -3,12 +3,14 @@ import type { Log } from '../../kernel/log.ts';
 import { ByteQueue, type Lender } from './byte-queue.ts';
 import { C_CANCEL_RQ, type Command, RESPONSE, type Response, readCommand, responseElements } from './command.ts';
 import { NOT_AUTHORIZED, PROCESSING_FAILURE, UNRECOGNIZED_OPERATION } from './errors.ts';
-import { Invoker, type InvokerHooks, type InvokerOptions } from './invoker.ts';
+import { type Invocation, Invoker, type InvokerHooks, type InvokerOptions } from './invoker.ts';
 import type { AnsweredContext } from './negotiation.ts';
 import { commandPdus, dataPdus, messages } from './p-data.ts';
 import { type Fragment, INVALID_PARAMETER, ProtocolError, UNEXPECTED_PARAMETER } from './pdu.ts';
 import type { Operation, Service } from './services/service.ts';
 
+/** The responses that we wait for would come after it, and it is not read before it is its turn. */
+const AHEAD = 'a request before the sub-operations are answered';
 /** Command sets are a few hundred bytes. */
 const MAX_COMMAND = 64 * 1024;
 
@@ -38,6 +40,8 @@ class Performance implements Operation {
   readonly command: Command;
   readonly context: AnsweredContext;
   readonly dataset: ByteQueue | undefined;
+  /** A sub-operation is under way. */
+  invoking = false;
   readonly #exchange: Exchange;
   #controller: AbortController | undefined;
   #reason: 'cancel' | 'ended' | undefined;
@@ -81,8 +85,8 @@ class Performance implements Operation {
     return this.#exchange.respondAll(this, status, datasets) ?? Promise.resolve();
   }
 
-  invoke(invocation: Parameters<Operation['invoke']>[0]): Promise<Command> {
-    return this.#exchange.invoker.invoke(invocation);
+  invoke(invocation: Invocation): Promise<Command> {
+    return this.#exchange.invoke(this, invocation);
   }
 
   later(ms: number, work: () => Promise<void>): void {
@@ -109,7 +113,7 @@ export class Exchange {
   #next: Performance | undefined;
   #stopped = false;
   #later: Later[] = [];
-  #interruptible = false;
+  #working: Promise<void> | undefined;
   /** Operations that were answered. */
   answered = 0;
 
@@ -133,9 +137,9 @@ export class Exchange {
     return this.#performing;
   }
 
-  /** What runs is work of ours, which the peer need not wait for. */
-  get interruptible(): boolean {
-    return this.#interruptible;
+  /** The operation that runs, or work of ours that goes on beside it, and for which the peer need not wait. */
+  get busy(): Promise<void> | undefined {
+    return this.#performing ?? this.#working;
   }
 
   /** A message has begun and not ended. */
@@ -185,9 +189,23 @@ export class Exchange {
     if (!this.#performing) this.#workLater();
   }
 
+  /** Asks the peer for an operation, as a sub-operation of the one that runs or after it. */
+  async invoke(operation: Performance, invocation: Invocation): Promise<Command> {
+    const within = operation === this.#current;
+    if (within && this.#next) this.#hooks.giveUp(AHEAD);
+    operation.invoking = within;
+    try {
+      return await this.invoker.invoke(invocation);
+    } finally {
+      operation.invoking = false;
+    }
+  }
+
   /** Sends a response to the operation that runs. */
-  respond({ command, context }: Operation, response: Response): Promise<void> | undefined {
+  respond({ command, context }: Pick<Operation, 'command' | 'context'>, response: Response): Promise<void> | undefined {
     if (this.#stopped) return undefined;
+    const { sending } = this.invoker;
+    if (sending) return sending.then(() => this.respond({ command, context }, response));
     const { maxPduLength } = this.options;
     const pdus = commandPdus(context.id, responseElements(command, response), maxPduLength);
     if (!response.dataset) return this.#hooks.send(pdus);
@@ -195,9 +213,15 @@ export class Exchange {
   }
 
   /** Sends a response for each data set; their command sets are the same. */
-  respondAll({ command, context }: Operation, status: number, datasets: readonly Buffer[]): Promise<void> | undefined {
+  respondAll(
+    { command, context }: Pick<Operation, 'command' | 'context'>,
+    status: number,
+    datasets: readonly Buffer[],
+  ): Promise<void> | undefined {
     const [dataset] = datasets;
     if (this.#stopped || !dataset) return undefined;
+    const { sending } = this.invoker;
+    if (sending) return sending.then(() => this.respondAll({ command, context }, status, datasets));
     const { maxPduLength } = this.options;
     const head = commandPdus(context.id, responseElements(command, { status, dataset }), maxPduLength);
     return this.#hooks.send(messages(context.id, head, datasets, maxPduLength));
@@ -232,6 +256,7 @@ export class Exchange {
       this.#performing = this.#perform(operation);
       return;
     }
+    if (this.#current?.invoking) throw new ProtocolError(UNEXPECTED_PARAMETER, AHEAD);
     this.#next = operation;
     this.#hooks.hold();
   }
@@ -287,23 +312,18 @@ export class Exchange {
   }
 
   #workLater(): void {
-    if (this.#performing && !this.#stopped) return;
+    if (this.#working || (this.#performing && !this.#stopped)) return;
     const at = this.#later.findIndex(({ timer }) => timer === undefined);
     const [due] = at < 0 ? [] : this.#later.splice(at, 1);
     if (!due) return;
-    this.#interruptible = true;
-    this.#performing = due.work().then(
-      () => this.#worked(),
-      (error) => {
-        this.#unexpected(error);
-        this.#worked();
-      },
-    );
-  }
-
-  #worked(): void {
-    this.#interruptible = false;
-    this.#proceed();
+    const worked = (): void => {
+      this.#working = undefined;
+      this.#workLater();
+    };
+    this.#working = due
+      .work()
+      .catch((error) => this.#unexpected(error))
+      .then(worked);
   }
 
   /** A message of an error that nobody expected may say anything: only its kind is told. */

@@ -38,6 +38,7 @@ export class Invoker {
   readonly #hooks: InvokerHooks;
   readonly #awaited = new Map<number, Awaited>();
   #messageId = 0;
+  #sending: Promise<void> | undefined;
   #ended = false;
 
   constructor(options: InvokerOptions, hooks: InvokerHooks) {
@@ -53,7 +54,10 @@ export class Invoker {
   async invoke({ contextId, request, dataset }: Invocation): Promise<Command> {
     const iterator = dataset?.bytes[Symbol.asyncIterator]();
     const first = await iterator?.next();
+    while (this.#sending) await this.#sending;
     if (this.#ended) throw ended();
+    const sent = Promise.withResolvers<void>();
+    this.#sending = sent.promise;
     this.#messageId = (this.#messageId % 0xffff) + 1;
     const messageId = this.#messageId;
     const { promise, resolve, reject } = Promise.withResolvers<Command>();
@@ -64,15 +68,25 @@ export class Invoker {
     try {
       const { maxPduLength, timeoutMs } = this.#options;
       const elements = requestElements(messageId, { ...request, hasDataset: dataset !== undefined });
-      const taken = this.#hooks.send(commandPdus(contextId, elements, maxPduLength));
-      if (dataset && iterator && first) await this.#sendDataset(contextId, dataset.size, first, iterator);
-      else if (taken) await taken;
+      try {
+        const taken = this.#hooks.send(commandPdus(contextId, elements, maxPduLength));
+        if (dataset && iterator && first) await this.#sendDataset(contextId, dataset.size, first, iterator);
+        else if (taken) await taken;
+      } finally {
+        this.#sending = undefined;
+        sent.resolve();
+      }
       timer = setTimeout(() => this.#hooks.giveUp('no response in time'), timeoutMs);
       return await promise;
     } finally {
       clearTimeout(timer);
       this.#awaited.delete(messageId);
     }
+  }
+
+  /** A request is being sent: no other message may begin before its end (PS3.7 §6.3.1). */
+  get sending(): Promise<void> | undefined {
+    return this.#sending;
   }
 
   /** Takes a response. @returns false where it answers nothing that was asked */

@@ -96,10 +96,25 @@ export async function startDimse(options: DimseOptions, modules: DimseModules): 
       handshakeTimeoutMs: options.artimMs,
       maxConnections: options.maxAssociations + 2 * options.maxPending,
     };
-    const server = createTlsServer(options.tls, limits, (socket) => accept(socket.setNoDelay(true)));
+    /** Connections whose handshake is not done, by who is at the other end; the oldest make room for others. */
+    const shaking = new Map<string, Socket>();
+    const server = createTlsServer(options.tls, limits, (socket) => {
+      shaking.delete(farEnd(socket));
+      accept(socket.setNoDelay(true));
+    });
     server.on('connection', (socket: Socket) => {
+      const key = farEnd(socket);
+      const [oldest] = shaking;
+      if (oldest && shaking.size >= options.maxPending) {
+        shaking.delete(oldest[0]);
+        oldest[1].destroy();
+      }
+      shaking.set(key, socket);
       handshakes.add(socket);
-      socket.once('close', () => handshakes.delete(socket));
+      socket.once('close', () => {
+        handshakes.delete(socket);
+        if (shaking.get(key) === socket) shaking.delete(key);
+      });
     });
     server.on('tlsClientError', (error: NodeJS.ErrnoException) => {
       log.warn('tls-handshake-failed', { code: error.code ?? error.name });
@@ -136,6 +151,10 @@ export async function startDimse(options: DimseOptions, modules: DimseModules): 
     for (const socket of handshakes) socket.destroy();
   };
   return { address, tlsAddress, drain, close: () => drain(0) };
+}
+
+function farEnd({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 /** @throws DagpacsError `bad-setting` */

@@ -116,7 +116,10 @@ export function answerContext(
 /** What we offer of PS3.4 C.5.1.1: relational queries, combined date-time, fuzzy names; and relational retrieval. */
 export const EXTENDED: Partial<Record<ServiceName, readonly number[]>> = { find: [1, 1, 1], move: [1], get: [1] };
 
+/** Bytes of service-class-application-information that are answered; PS3.4 C.5.1.1 has five. */
+const MAX_EXTENDED = 8;
+
 function answerExtended(service: ServiceName, asked: Buffer): Buffer | undefined {
   const offered = EXTENDED[service];
-  return offered && Buffer.from(asked.map((byte, i) => (byte === 1 ? (offered[i] ?? 0) : 0)));
+  return offered && Buffer.from(asked.subarray(0, MAX_EXTENDED).map((byte, i) => (byte === 1 ? (offered[i] ?? 0) : 0)));
 }

@@ -42,10 +42,17 @@ export function isFresh(reply: FastifyReply, { tag, strong, at }: Validators): b
   return since !== undefined && Math.floor(modified / 1000) * 1000 <= Date.parse(since);
 }
 
-/** True where If-Range (RFC 9110 §13.1.5) is absent, or names the state that {@link isFresh} has set. */
+/** The same for what is made of `sources` and chosen by Accept; `strong` and `form` as of {@link validatorsOf}. */
+export function isKept(reply: FastifyReply, sources: readonly Source[], strong: boolean, ...form: string[]): boolean {
+  reply.header('vary', [reply.getHeader('vary') ?? [], 'Accept'].flat().join(', '));
+  return isFresh(reply, validatorsOf(sources, strong, ...form));
+}
+
+/** True where If-Range (RFC 9110 §13.1.5) is absent, or names the state that {@link isFresh} has set; a weak tag names none. */
 export function allowsRange(reply: FastifyReply): boolean {
   const condition = reply.request.headers['if-range'];
   if (condition === undefined) return true;
+  if (String(condition).startsWith('W/')) return false;
   return condition === (condition.includes('"') ? reply.getHeader('etag') : reply.getHeader('last-modified'));
 }
 

@@ -7,7 +7,7 @@ import { rememberChain } from '../objects/chain-identity.ts';
 import { compareAnchors, followChain } from './follow.ts';
 
 export interface SendOptions {
-  /** Milliseconds after which a transaction that blocks pass by is sent again with a higher fee. */
+  /** Milliseconds after which a transaction that blocks pass by is sent again with a higher fee, and one without its event is told. */
   stuckAfterMs: number;
 }
 
@@ -44,6 +44,8 @@ export class Sender {
   readonly #options: SendOptions;
   readonly #modules: SendModules;
   readonly #sent = new Map<Hex, Sent>();
+  /** The oldest batch that the contract has and the node does not show, and since when. */
+  #unshown: { id: Hex; since: number } | undefined;
 
   constructor(options: SendOptions, modules: SendModules) {
     this.#options = options;
@@ -80,6 +82,7 @@ export class Sender {
       await sleep(pause);
       open = await this.#settle(open);
     }
+    this.#refuseWithoutEvents(open.find(({ sequence }) => sequence < next.sequence));
     return batches.length - open.length;
   }
 
@@ -140,6 +143,15 @@ export class Sender {
     return (
       sent !== undefined && Date.now() - sent.firstAt >= this.#options.stuckAfterMs && head >= sent.head + STUCK_BLOCKS
     );
+  }
+
+  /** Else an operator would see batches wait and not why. */
+  #refuseWithoutEvents(unshown: Batch | undefined): void {
+    const now = Date.now();
+    if (unshown?.id !== this.#unshown?.id) this.#unshown = unshown && { id: unshown.id, since: now };
+    if (!unshown || !this.#unshown || now - this.#unshown.since < this.#options.stuckAfterMs) return;
+    const message = `the node does not have the event of anchor ${unshown.sequence}: it must keep the events of all blocks`;
+    throw new DagpacsError('chain-unavailable', message);
   }
 
   /** @returns the batches that the chain does not show yet */

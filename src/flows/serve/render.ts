@@ -22,7 +22,7 @@ export interface RenderModules {
 
 /** Memory for images that were made. */
 const CACHE_BYTES = 32 * 1024 * 1024;
-/** Bytes of decoded frames of an image that moves that are made at one time. */
+/** Bytes of frames of an image that moves that are made at one time: as they are decoded or shown, whichever is more. */
 const MOVING_BYTES = 4 * 1024 * 1024;
 /** Profiles of slide scanners have up to a few megabytes; no more than this fits into a JPEG anyway. */
 const MAX_PROFILE_BYTES = 16 * 1024 * 1024;
@@ -71,7 +71,9 @@ export function createRender({ serve, source, codecs }: RenderModules): Render {
       const opened = await source.open(instance);
       const { count, layout } = new StoredImage(opened);
       for (const number of numbers) checkFrameNumber(number, count);
-      const at = Math.max(1, Math.floor(MOVING_BYTES / decodedBytes(layout)));
+      const shown = fit(parameters.viewport, layout.columns, layout.rows, parameters.enlarge);
+      const bytes = Math.max(decodedBytes(layout), shown.width * shown.height * (layout.samplesPerPixel > 1 ? 3 : 1));
+      const at = Math.max(1, Math.floor(MOVING_BYTES / bytes));
       const part = (from: number): Promise<Uint8Array> => {
         const part = { begins: from === 0, ends: from + at >= numbers.length };
         return picture(opened, numbers.slice(from, from + at), parameters, part);

@@ -89,13 +89,14 @@ export async function rebuild(modules: RebuildModules): Promise<Rebuilt> {
   rebuilt.ofBatches = (await ledger.next()).sequence;
   for await (const found of ledger.anchors()) {
     const { sequence } = found.anchor;
-    if (sequence !== anchors.length)
-      throw new DagpacsError('chain-unavailable', `the node leaves out anchor ${anchors.length}`);
+    if (sequence !== anchors.length) throw leftOut(anchors.length);
     anchors.push(found);
     rebuilt.instances += await copier.batch(found.anchor);
     rebuilt.batches += 1;
     modules.progress(rebuilt);
   }
+  // A node that has dropped old events, or is behind another that answered before.
+  if (anchors.length < rebuilt.ofBatches) throw leftOut(anchors.length);
   for (const cid of archive.others?.() ?? []) {
     if (!blocks.has(cid) && (await copier.loneInstance(cid))) rebuilt.unanchored += 1;
   }
@@ -112,6 +113,10 @@ export async function rebuild(modules: RebuildModules): Promise<Rebuilt> {
   }
   if (archive.pin) await pinAll(anchors, modules);
   return rebuilt;
+}
+
+function leftOut(sequence: number): DagpacsError {
+  return new DagpacsError('chain-unavailable', `the node leaves out anchor ${sequence}`);
 }
 
 /** What the archive goes on to hold need not be replicated again. */

@@ -121,3 +121,20 @@ test('role selection that makes no sense', async (t) => {
   t.equal((await peer.next())?.type, ABORT);
   await peer.closed;
 });
+
+test('user information that is as long as it can be', async (t) => {
+  const { listener, to } = await startCollector();
+  t.teardown(() => listener.close());
+  const FIND = '1.2.840.10008.5.1.4.1.2.2.1';
+  const proposals = [{ id: 1, abstractSyntax: FIND, transferSyntaxes: [EXPLICIT_LE] }];
+  const peer = await rawPeer(to.port);
+  t.teardown(() => peer.socket.destroy());
+  peer.send(associateRequest(proposals, { extended: { [FIND]: new Array(65_490).fill(1) } }));
+  const { type, body = Buffer.alloc(0) } = (await peer.next()) ?? {};
+  t.equal(type, 2);
+  t.ok(
+    body.includes(Buffer.concat([Buffer.from(FIND), Buffer.of(1, 1, 1, 0)])),
+    'answered as far as it means anything',
+  );
+  t.ok(body.length < 500);
+});

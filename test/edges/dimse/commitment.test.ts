@@ -52,13 +52,14 @@ async function asking(t: Test, port: number) {
       peer.send(data(1, at + 16_000 < bytes.length ? 0 : 2, bytes.subarray(at, at + 16_000)));
     return readCommandNumbers((await peer.next())?.body ?? Buffer.alloc(0))[0x0900];
   };
-  /** The N-EVENT-REPORT that comes, which is answered with `status`. */
-  const report = async (status = 0) => {
+  /** The N-EVENT-REPORT that comes, which is answered after `meanwhile`. */
+  const report = async (meanwhile = async () => {}) => {
     const numbers = readCommandNumbers((await peer.next())?.body ?? Buffer.alloc(0));
     const { dataset } = readDataset((await peer.next())?.body.subarray(6) ?? Buffer.alloc(0), IMPLICIT_LE);
     const messageId = numbers[0x0110] ?? 0;
+    await meanwhile();
     peer.send(
-      data(1, 3, command({ 2: COMMITMENT, 256: 0x8100, 288: messageId, 2048: 0x0101, 2304: status, 4096: INSTANCE })),
+      data(1, 3, command({ 2: COMMITMENT, 256: 0x8100, 288: messageId, 2048: 0x0101, 2304: 0, 4096: INSTANCE })),
     );
     return { event: numbers[0x1002], field: numbers[0x0100], dataset };
   };
@@ -102,6 +103,22 @@ test('the report comes on the same association where the peer keeps it', async (
   t.strictSame(items(partial.dataset, '00081198', '00081155'), ['1.2.3', sop(1)]);
   t.strictSame(items(partial.dataset, '00081198', '00081197'), [0x0112, 0x0119], 'no such instance, another class');
   while (index.getValue('dimse.commitments') !== '[]') await new Promise((resolve) => setTimeout(resolve, 5));
+});
+
+test('a report and a request that cross on the same association', async (t) => {
+  const { to, keep } = await startArchive(t, { commitGraceMs: 5, dimseTimeoutMs: 3000 });
+  for (const file of series) await keep(file);
+  const { ask, peer, report } = await asking(t, to.port);
+  t.equal(await ask(information('2.25.1', [[CT, sop(1)]])), 0);
+  const echo = data(1, 3, command({ 256: 0x30, 272: 9, 2048: 0x0101, 2: COMMITMENT }));
+  const crossed = await report(async () => {
+    peer.send(echo);
+    const answer = readCommandNumbers((await peer.next())?.body ?? Buffer.alloc(0));
+    t.match(answer, { 256: 0x8030, 288: 9 }, 'answered while we wait for the answer to the report');
+  });
+  t.equal(crossed.event, 1);
+  peer.send(echo);
+  t.match(readCommandNumbers((await peer.next())?.body ?? Buffer.alloc(0)), { 256: 0x8030 }, 'and it goes on');
 });
 
 test('what is asked wrongly', async (t) => {

@@ -215,6 +215,29 @@ test('C-GET counts, and stops where it is told to', async (t) => {
   ]);
 });
 
+test('C-GET with another request ahead of the responses to its sub-operations', async (t) => {
+  const { to, keep } = await startArchive(t);
+  for (const file of makeSeries({ ...SMALL, count: 2 })) await keep(file);
+  const [CT, GET] = ['1.2.840.10008.5.1.4.1.1.2', '1.2.840.10008.5.1.4.1.2.2.3'];
+  const peer = await rawPeer(to.port);
+  const proposals = [GET, CT].map((abstractSyntax, i) => ({
+    id: 2 * i + 1,
+    abstractSyntax,
+    transferSyntaxes: [EXPLICIT_LE],
+  }));
+  peer.send(associateRequest(proposals, { roles: { [CT]: [0, 1] } }));
+  await peer.next();
+  const get = (id: number) =>
+    Buffer.concat([
+      data(1, 3, command({ 2: GET, 256: 0x10, 272: id, 1792: 0, 2048: 0 })),
+      data(1, 2, ofStudy(studyUID(1))),
+    ]);
+  peer.send(Buffer.concat([get(7), get(8)]));
+  let last: number | undefined;
+  for (let next = await peer.next(); next; next = await peer.next()) last = next.type;
+  t.equal(last, 7, 'it is aborted: what is waited for would come after what is not read');
+});
+
 test('C-MOVE counts what fails, and stops where it is told to', async (t) => {
   const MOVE = '1.2.840.10008.5.1.4.1.2.2.2';
   const peer: { current?: RawPeer } = {};

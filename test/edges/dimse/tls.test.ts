@@ -8,6 +8,7 @@ import { tempFolder } from '../../fixtures/temp.ts';
 import { skipWithout } from '../../fixtures/tools.ts';
 import { startArchive } from './archive.ts';
 import { startCollector } from './collector.ts';
+import { type RawPeer, rawPeer } from './raw-peer.ts';
 
 const skip = skipWithout('echoscu', 'openssl', 'storescu');
 
@@ -50,6 +51,25 @@ test('associations over TLS, with and without certificates of the callers', { sk
   t.not((await echo(closedPort, '+tla', '+cf', server.cert)).code, 0);
   const stranger = await certificate(t, 'stranger');
   t.not((await echo(closedPort, '+tls', stranger.key, stranger.cert, '+cf', server.cert)).code, 0);
+});
+
+test('handshakes that are not ended do not keep others out', { skip }, async (t) => {
+  const server = await certificate(t, 'bridge');
+  const tls = { port: 0, cert: server.certText, key: server.keyText, clientAuth: false };
+  const { listener } = await startCollector({ tls, maxPending: 8, maxAssociations: 2 });
+  t.teardown(() => listener.close());
+  const port = listener.tlsAddress?.port ?? 0;
+  const open: RawPeer[] = [];
+  for (let i = 0; i < 40; i++) {
+    const peer = await rawPeer(port);
+    // The head of a record with a ClientHello that does not come.
+    peer.send(Buffer.of(22, 3, 1, 0, 200));
+    open.push(peer);
+  }
+  await Promise.all(open.slice(0, 32).map(({ closed }) => closed));
+  const { code, output } = await runTool('echoscu', ['+tla', '+cf', server.cert, '127.0.0.1', String(port)]);
+  t.equal(code, 0, output);
+  for (const { socket } of open) socket.destroy();
 });
 
 test('a peer that is known with TLS is not known without it', { skip }, async (t) => {

@@ -91,6 +91,12 @@ test('URLs in answers are the ones that the client sees', async (t) => {
   const proxy = { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'pacs.example', 'X-Forwarded-Prefix': '/bridge/' };
   t.equal(await urlFor({}, { Host: 'localhost:99' }), 'http://localhost:99');
   t.equal(await urlFor({}, { Host: '[::1]:99' }), 'http://[::1]:99');
+  t.match(
+    await urlFor({}, { Host: '127.0.0.1' }),
+    /^http:\/\/127\.0\.0\.1:\d+$/,
+    'the port that a client has left out',
+  );
+  t.equal(await urlFor({}, { Host: 'localhost', Via: '1.1 x' }), 'http://localhost', 'a proxy may have another');
   t.equal(await urlFor({}, { Host: 'h', ...proxy }), 'http://h', 'a proxy is not believed by itself');
   t.equal(await urlFor({ trustProxy: true }, { Host: 'h', ...proxy }), 'https://pacs.example/bridge');
   t.equal(

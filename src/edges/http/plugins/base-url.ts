@@ -1,9 +1,12 @@
 import type { FastifyRequest } from 'fastify';
 import { DagpacsError } from '../../../kernel/errors.ts';
 import type { HttpOptions } from '../options.ts';
+import { isFromThisMachine } from './loopback.ts';
 
 /** Checked, since they end up in JSON and in headers. */
 const HOST = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
+const PORT = /:\d+$/;
+const DEFAULT_PORT = 80;
 const PREFIX = /^(?:\/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*\/?$/;
 const PROTOCOL = /^https?$/;
 
@@ -22,7 +25,7 @@ export function createBaseUrl({ publicUrl, trustProxy }: Pick<HttpOptions, 'publ
   }
   return (request) => {
     const forwarded = trustProxy ? forwardedOf(request) : {};
-    const host = forwarded.host ?? request.headers.host ?? localAddress(request);
+    const host = forwarded.host ?? withPort(request) ?? localAddress(request);
     const protocol = forwarded.protocol ?? 'http';
     check(host, HOST, 'Host', 'a host name or address with an optional port (RFC 9110 §7.2)');
     check(protocol, PROTOCOL, 'X-Forwarded-Proto', 'http or https');
@@ -34,6 +37,14 @@ function check(value: string, pattern: RegExp, attribute: string, rule: string):
   if (!pattern.test(value)) {
     throw new DagpacsError('invalid-parameter', `The header ${attribute} breaks a rule: ${rule}`, { attribute, rule });
   }
+}
+
+/** The Host. A client of this machine that leaves the port out, as dicomweb-client does, has come by the one we listen on. */
+function withPort(request: FastifyRequest): string | undefined {
+  const { host } = request.headers;
+  const { localPort = DEFAULT_PORT } = request.socket;
+  if (host === undefined || PORT.test(host) || localPort === DEFAULT_PORT || !isFromThisMachine(request)) return host;
+  return `${host}:${localPort}`;
 }
 
 function localAddress({ socket }: FastifyRequest): string {

@@ -4,7 +4,7 @@ import { EXPLICIT_VR_LITTLE_ENDIAN } from '../../../dicom/transfer-syntax.ts';
 import type { Scope, ServedInstance } from '../../../flows/serve/served.ts';
 import { DagpacsError } from '../../../kernel/errors.ts';
 import type { InstanceUIDs } from '../../../ports/index.ts';
-import { isFresh, validatorsOf } from '../conditional.ts';
+import { isKept } from '../conditional.ts';
 import { NotAcceptable } from '../errors.ts';
 import { type InstanceForm, offersOfFrames } from '../frame-forms.ts';
 import type { RouteContext } from '../modules.ts';
@@ -72,9 +72,8 @@ export function addBulkRoutes(app: FastifyInstance, context: RouteContext): void
       if (values.length === 0)
         throw new DagpacsError('not-found', `no ${what} of such a study, series or instance is held`);
       if (values.length > MAX_PARTS) throw tooMany();
-      reply.header('vary', [reply.getHeader('vary') ?? [], 'Accept'].flat().join(', '));
       const forms = new Set(values.map(({ form }) => acceptTextOf(form)));
-      if (isFresh(reply, validatorsOf(instances, false, what, ...forms))) return reply.code(304).send();
+      if (isKept(reply, instances, false, what, ...forms)) return reply.code(304).send();
       const root = `${base(request)}/dicom-web/studies/`;
       const parts = values.map(({ instance, path, form, bytes }): OutgoingPart => {
         const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = instance;

@@ -12,6 +12,7 @@ import { checkFrameNumber } from '../../../flows/serve/frame-number.ts';
 import type { Renderable, RenderParameters, StoredDocument } from '../../../flows/serve/rendered.ts';
 import type { Scope } from '../../../flows/serve/served.ts';
 import type { InstanceUIDs } from '../../../ports/index.ts';
+import { isKept } from '../conditional.ts';
 import type { RouteContext } from '../modules.ts';
 import { acceptedBy, negotiate } from '../negotiate.ts';
 import * as schemas from '../schemas/render.ts';
@@ -40,7 +41,7 @@ const THUMBNAIL = { width: 128, height: 128, source: {} };
 
 /** WADO-RS: rendered resources and thumbnails (PS3.18 §10.4.1.1.3, §10.4.1.1.4). */
 export function addRenderRoutes(app: FastifyInstance, context: RouteContext): void {
-  const { render, base, log } = context;
+  const { serve, render, base, log } = context;
 
   /** Every image of a study or series, a part each. */
   async function sendScope(call: Call<Scope, RenderQuery>) {
@@ -90,14 +91,16 @@ export function addRenderRoutes(app: FastifyInstance, context: RouteContext): vo
   }
 
   async function send(
-    call: Call<unknown, unknown>,
+    call: Call<Scope, unknown>,
     form: Form,
     pictures: Picture[],
     parameters: Omit<RenderParameters, 'format'>,
   ) {
     const { reply } = call;
     checkProfile(parameters.profile, form.type);
-    reply.header('vary', [reply.getHeader('vary') ?? [], 'Accept'].flat().join(', '));
+    // A picture may come out in other bytes after the next start.
+    const how = [String(form.multipart), form.type, JSON.stringify([parameters, pictures])];
+    if (isKept(reply, serve.instances(call.params), false, ...how)) return reply.code(304).send();
     const make = ({ instance, numbers: [number = 1] }: Picture) =>
       render.image(instance, number, { ...parameters, format: form.type });
     const parts = pictures.map((each): OutgoingPart => {
@@ -118,6 +121,7 @@ export function addRenderRoutes(app: FastifyInstance, context: RouteContext): vo
   function sendDocument({ request, reply, params }: Call<InstanceUIDs, RenderQuery>, { type, part }: StoredDocument) {
     const location = `${base(request)}${pathOf(params)}/rendered`;
     const form = { multipart: false, type };
+    if (isKept(reply, serve.instances(params), true, type)) return reply.code(304).send();
     return sendSingle(reply, log, { form, location, size: part.size, bytes: (start, end) => part.bytes(start, end) });
   }
 

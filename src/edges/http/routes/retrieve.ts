@@ -4,7 +4,7 @@ import type { Scope, ServedInstance, ServedPart, ServedValue } from '../../../fl
 import type { Transcode, TranscodedPart } from '../../../flows/serve/transcoded.ts';
 import type { InstanceUIDs } from '../../../ports/index.ts';
 import { prefersArchive, sendArchive, ZIP } from '../archive.ts';
-import { isFresh, validatorsOf } from '../conditional.ts';
+import { isKept as isHeld } from '../conditional.ts';
 import { NotAcceptable } from '../errors.ts';
 import { type InstanceForm, OCTETS, offersOfFrames } from '../frame-forms.ts';
 import type { RouteContext } from '../modules.ts';
@@ -30,6 +30,8 @@ export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): 
     const single = call.params.sopInstanceUID !== undefined;
     const stored = [...new Set(instances.map(({ transferSyntaxUID }) => transferSyntaxUID))];
     if (prefersArchive(accepted, formsOf(DICOM, stored, single))) {
+      // Its DICOMDIR has another UID each time.
+      if (isKept(call, instances, ZIP, false)) return call.reply.code(304).send();
       return sendArchive(call.reply, log, call.params, fileSet);
     }
     const chosen = chooseForms(accepted, instances, single, transcode);
@@ -83,8 +85,8 @@ export function addRetrieveRoutes(app: FastifyInstance, context: RouteContext): 
     asStored: boolean,
     ...names: (string | undefined)[]
   ): boolean {
-    reply.header('vary', [reply.getHeader('vary') ?? [], 'Accept'].flat().join(', '));
-    return isFresh(reply, validatorsOf(sources, asStored && !multipart, String(multipart), type, ...names));
+    const form = names.map((name) => name ?? '');
+    return isHeld(reply, sources, asStored && !multipart, String(multipart), type, ...form);
   }
 
   function send({ reply }: Call<unknown, unknown>, form: Representation, parts: OutgoingPart[]) {

@@ -6,6 +6,7 @@ import type { ImageFormat } from '../../../dicom/rendering.ts';
 import type { Renderable, RenderParameters } from '../../../flows/serve/rendered.ts';
 import { DagpacsError, isDagpacsError } from '../../../kernel/errors.ts';
 import type { InstanceUIDs } from '../../../ports/index.ts';
+import { isKept } from '../conditional.ts';
 import { NotAcceptable } from '../errors.ts';
 import type { RouteContext } from '../modules.ts';
 import { negotiate } from '../negotiate.ts';
@@ -46,7 +47,6 @@ export function addWadoUriRoute(app: FastifyInstance, context: RouteContext): vo
     const named = OF_IMAGES.find((name) => query[name] !== undefined);
     const first = image?.count === 1 || named !== undefined || document ? consumer : [];
     const form = negotiate(accepted, [...first, ...files, ...consumer], asked);
-    reply.header('vary', [reply.getHeader('vary') ?? [], 'Accept'].flat().join(', '));
 
     const study = `${base(request)}/dicom-web/studies/${uids.studyInstanceUID}`;
     const location = `${study}/series/${uids.seriesInstanceUID}/instances/${uids.sopInstanceUID}`;
@@ -60,12 +60,15 @@ export function addWadoUriRoute(app: FastifyInstance, context: RouteContext): vo
           files.flatMap((each) => each.transferSyntaxUID ?? []),
           'transferSyntax',
         );
+      if (isKept(reply, [instance], syntax === instance.transferSyntaxUID, DICOM, syntax ?? ''))
+        return reply.code(304).send();
       return sendSingle(reply, log, fileOf(file));
     }
     if (query.transferSyntax !== undefined) throw misplaced('transferSyntax', DICOM);
     if (document) {
       if (named) throw misplaced(named, 'image formats');
       const { part } = document;
+      if (isKept(reply, [instance], true, form.type)) return reply.code(304).send();
       return sendSingle(reply, log, {
         form,
         location: `${location}/rendered`,
@@ -75,6 +78,8 @@ export function addWadoUriRoute(app: FastifyInstance, context: RouteContext): vo
     }
     const numbers = framesOf(query, image as Renderable, form.type);
     const how = { ...parameters, format: form.type as ImageFormat };
+    // A picture may come out in other bytes after the next start.
+    if (isKept(reply, [instance], false, JSON.stringify([how, numbers]))) return reply.code(304).send();
     const pictured = `${location}/frames/${numbers.join(',')}/rendered`;
     if (form.type === MOVING) {
       const bytes = () => render.moving(uids, numbers, how);

@@ -156,6 +156,8 @@ const STORE_TEXT =
 const tag = 'DICOMweb' as const;
 export const range = { Range: 'one range of bytes, where the answer is a single part (RFC 9110 §14)' };
 
+export const unchanged: Answer = { description: 'As the client has it already (If-None-Match, If-Modified-Since)' };
+
 function search<Params extends z.ZodObject>(id: string, path: string, summary: string, params: Params) {
   const answers = { 200: found, 204: { description: 'No match, where XML is asked for' } };
   return defineOperation({
@@ -186,7 +188,7 @@ export function read<Params extends z.ZodObject>(
     summary,
     params,
     query: negotiation,
-    answers: { 200: answer, 304: { description: 'As the client has it already (If-None-Match, If-Modified-Since)' } },
+    answers: { 200: answer, 304: unchanged },
   });
 }
 

@@ -1,5 +1,16 @@
 import { z } from 'zod';
-import { framesOfInstance, INSTANCE, instance, negotiation, range, SERIES, STUDY, series, study } from './dicom-web.ts';
+import {
+  framesOfInstance,
+  INSTANCE,
+  instance,
+  negotiation,
+  range,
+  SERIES,
+  STUDY,
+  series,
+  study,
+  unchanged,
+} from './dicom-web.ts';
 import { type Answer, defineOperation } from './operation.ts';
 
 const query = negotiation.extend({
@@ -52,7 +63,7 @@ function operation<Params extends z.ZodObject>(
     params,
     query,
     headers: range,
-    answers: { 200: answer },
+    answers: { 200: answer, 304: unchanged },
   });
 }
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { negotiation, uid } from './dicom-web.ts';
+import { negotiation, uid, unchanged } from './dicom-web.ts';
 import { defineOperation, none } from './operation.ts';
 
 const UID_EXAMPLE = '1.2.826.0.1.3680043.8.498.1';
@@ -78,5 +78,6 @@ export const wadoUri = defineOperation({
         'application/pdf': null,
       },
     },
+    304: unchanged,
   },
 });
