@@ -119,7 +119,8 @@ contract ConsortiumTest is Founding {
         approve(consortium, B, id);
         vm.assertEq(approvals(id), 2);
         vm.assertTrue(consortium.hasApproved(id, A));
-        vm.assertFalse(consortium.hasApproved(id, E), "who was never a member has approved of nothing");
+        // Whoever was never a member has approved of nothing.
+        vm.assertFalse(consortium.hasApproved(id, E));
         vm.expectEmit(address(consortium));
         emit IConsortium.ApprovalRevoked(id, A);
         vm.prank(A);
@@ -150,6 +151,8 @@ contract ConsortiumTest is Founding {
         consortium.resign();
         approve(consortium, E, admit(consortium, D, B));
         vm.assertTrue(consortium.isMember(B));
+        (, uint64 until,) = consortium.member(B);
+        vm.assertEq(until, 0);
         vm.assertFalse(consortium.hasApproved(id, B));
         vm.assertEq(approvals(id), 0);
     }

@@ -22,6 +22,9 @@ export interface SwarmStatus extends Omit<NodeStatus, 'name' | 'problem' | 'sinc
   nodes: NodeStatus[];
 }
 
+/** A block to upload: with its bytes, or with how to read them, to the head of `into` where that is long enough. */
+export type Outgoing = Block | { cid: Cid; read(into: Buffer): Promise<Uint8Array> };
+
 /** A Kubo that is ours. But for the synchronous ones, methods throw DagpacsError `swarm-unavailable`. */
 export interface SwarmNode {
   readonly name: string;
@@ -30,7 +33,7 @@ export interface SwarmNode {
   /** True while it and the node of this identity are connected with each other, so that blocks move between them. */
   reaches(node: string): boolean;
   /** Uploads blocks; resolves when the node has them all and agreed on every CID. */
-  put(blocks: AsyncIterable<Block>): Promise<void>;
+  put(blocks: AsyncIterable<Outgoing>): Promise<void>;
   /** Whether the node itself holds a block, its peers not counted; not where it says that its copy is damaged. */
   has(cid: Cid): Promise<boolean>;
   /** Reads what the node itself holds of a block. */

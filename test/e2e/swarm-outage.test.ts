@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import { type Test, test } from 'tap';
+import { type CarSection, parseCarHeader, parseSection } from '../../src/ipld/car.ts';
 import { type Bridge, startBridge } from '../fixtures/bridge.ts';
 import { untilStage } from '../fixtures/custody.ts';
 import { makeSlice, uid } from '../fixtures/dicom.ts';
@@ -104,8 +104,8 @@ async function startCounter(t: Test, target: { url: string }) {
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       answer.pipe(outgoing);
       answer.once('end', () => {
-        if (!answer.complete || answer.statusCode !== 200 || !incoming.url?.includes('block/put')) return;
-        taken.push(...partsOf(body, incoming.headers['content-type'] ?? ''));
+        if (!answer.complete || answer.statusCode !== 200 || !incoming.url?.includes('dag/import')) return;
+        taken.push(...blocksIn(body));
         hook.onTaken?.();
       });
     });
@@ -118,22 +118,17 @@ async function startCounter(t: Test, target: { url: string }) {
   return { url: `http://127.0.0.1:${(server.address() as { port: number }).port}`, taken, hook };
 }
 
-/** SHA-256 of each part of a multipart body. */
-function partsOf(body: Buffer, type: string): string[] {
-  const mark = Buffer.from(`--${type.split('boundary=')[1]}`);
-  const digests: string[] = [];
-  for (let at = body.indexOf(mark); at >= 0; ) {
-    const next = body.indexOf(mark, at + mark.length);
-    if (next < 0) break;
-    const start = body.indexOf('\r\n\r\n', at) + 4;
-    digests.push(
-      createHash('sha256')
-        .update(body.subarray(start, next - 2))
-        .digest('hex'),
-    );
-    at = next;
+/** The CIDs in a CAR that is the one part of a multipart body. */
+function blocksIn(body: Buffer): string[] {
+  const start = body.indexOf('\r\n\r\n') + 4;
+  const end = body.lastIndexOf('\r\n--');
+  const cids: string[] = [];
+  for (let at = start + parseCarHeader(body.subarray(start)).end; at < end; ) {
+    const section = parseSection(body, at) as CarSection;
+    cids.push(section.cid.toString());
+    at = section.next;
   }
-  return digests;
+  return cids;
 }
 
 test('no block is sent twice over a crash of either side', { skip: skipKubo }, async (t) => {
@@ -148,7 +143,9 @@ test('no block is sent twice over a crash of either side', { skip: skipKubo }, a
   t.teardown(() => kubo.stop());
   const counter = await startCounter(t, place);
   const dataDir = await tempFolder(t);
-  const settings = { ...env(counter.url), DAGPACS_ANCHOR_MAX_BATCH: '64', DAGPACS_ANCHOR_MAX_AGE_MS: '5000' };
+  const settings = { ...env(counter.url), DAGPACS_ANCHOR_MAX_BATCH: '128', DAGPACS_ANCHOR_MAX_AGE_MS: '20000' };
+  /** A leaf and a node of each instance, and the record. */
+  const all = 2 * 128 + 1;
   let bridge = await startBridge({ dataDir, env: settings });
   t.teardown(() => bridge.stop());
 
@@ -159,17 +156,17 @@ test('no block is sent twice over a crash of either side', { skip: skipKubo }, a
     });
   };
   const first = part();
-  await load(bridge, 'crash', 64);
+  await load(bridge, 'crash', 128);
   await first;
   await bridge.kill();
-  t.ok(counter.taken.length < 64, `the bridge was killed after ${counter.taken.length} blocks`);
+  t.ok(counter.taken.length < all, `the bridge was killed after ${counter.taken.length} blocks`);
   const second = part();
   bridge = await startBridge({ dataDir, env: settings });
   await second;
   process.kill(daemonOf(kubo.repo) as number, 'SIGKILL');
-  t.ok(counter.taken.length < 128, `Kubo was killed after ${counter.taken.length} blocks`);
+  t.ok(counter.taken.length < all, `Kubo was killed after ${counter.taken.length} blocks`);
   await kubo.stop();
   kubo = await start();
-  await untilStage(bridge.url, sops('crash', 64), 'replicated');
+  await untilStage(bridge.url, sops('crash', 128), 'replicated');
   t.equal(new Set(counter.taken).size, counter.taken.length, `${counter.taken.length} blocks, each once`);
 });

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
-import { createServer as createTcpServer, type Server as TcpServer } from 'node:net';
+import { createServer, type ServerResponse } from 'node:http';
+import { createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encode as encodeCbor } from '@ipld/dag-cbor';
@@ -10,11 +9,12 @@ import { encode as encodePb, prepare } from '@ipld/dag-pb';
 import { type Test, test } from 'tap';
 import type { SwarmOptions, SwarmTuning } from '../../src/adapters/swarm/options.ts';
 import { openSwarm } from '../../src/adapters/swarm/swarm.ts';
-import { cidOf, DAG_CBOR, DAG_PB, RAW } from '../../src/ipld/cid.ts';
+import { type Cid, cidOf, DAG_CBOR, DAG_PB, RAW } from '../../src/ipld/cid.ts';
 import { isDagpacsError } from '../../src/kernel/errors.ts';
 import type { Block } from '../../src/ports/blocks.ts';
 import type { Swarm, SwarmNode, SwarmStatus } from '../../src/ports/swarm.ts';
 import { daemonOf, ipfs, skipKubo, startKuboNode } from '../fixtures/kubo.ts';
+import { listen, startProxy } from '../fixtures/kubo-proxy.ts';
 import { freePorts } from '../fixtures/ports.ts';
 import { listeners } from '../fixtures/processes.ts';
 import { tempFolder } from '../fixtures/temp.ts';
@@ -192,11 +192,8 @@ test('a Kubo that is run elsewhere', { skip: skipKubo }, async (t) => {
   });
 
   const four = Array.from({ length: 4 }, () => block(RAW, randomBytes(64)));
-  const lines = (count: number, over: object) =>
-    four
-      .slice(0, count)
-      .map(({ cid, bytes }) => `${JSON.stringify({ Key: cid.toString(), Size: bytes.length, ...over })}\n`)
-      .join('');
+  const counted = (BlockCount: unknown, BlockBytesCount: unknown) =>
+    `${JSON.stringify({ Stats: { BlockCount, BlockBytesCount } })}\n`;
 
   await t.test('a proxy between us that hangs, swaps or refuses', async (t) => {
     const proxy = await startProxy(t, kubo.url);
@@ -212,21 +209,31 @@ test('a Kubo that is run elsewhere', { skip: skipKubo }, async (t) => {
     t.ok(pulled < 500, `bounded memory: ${pulled} of 2000 blocks were read`);
 
     await until(swarm, 'connected');
-    proxy.onPut = (_, response) => response.end(`{"Key":"${cidOf(RAW, new Uint8Array(1))}","Size":1}\n`);
-    await t.rejects(only(swarm).put(each([block(RAW, randomBytes(8))])), { ...unavailable, message: /another CID/ });
+    proxy.onPut = undefined;
+    const wrong = { cid: cidOf(RAW, new Uint8Array(1)), bytes: randomBytes(1) };
+    await t.rejects(only(swarm).put(each([wrong, ...four])), { ...unavailable, message: /mismatch/ });
+    t.notMatch(
+      (await kubo.ipfs('refs', 'local')).toString(),
+      wrong.cid.toString(),
+      'Kubo compares bytes with their CID',
+    );
+    proxy.onPin = (_, response) => response.end(`{"Pins":["${wrong.cid}"]}\n`);
+    await t.rejects(only(swarm).pin(four[0]?.cid as Cid), { ...unavailable, message: /another CID/ });
 
     await until(swarm, 'connected');
     proxy.onPut = (_, response) => response.writeHead(413).end('<html>\n<body>too large</body>');
     await t.rejects(only(swarm).put(each(batchOf(1).blocks)), { ...unavailable, message: /413/ });
 
     for (const [name, answer, message] of [
-      ['a wrong length', (count) => lines(count, { Size: 1 }), /another length/],
-      ['too few answers', () => lines(1, {}), /answered for 1 of 4 blocks/],
-      ['HTML', () => '<!doctype html><title>Hello</title>', /answered for 1 of 4 blocks|not that of a Kubo/],
+      ['a wrong length', () => counted(4, 255), /another length/],
+      ['too few answers', () => counted(1, 64), /answered for 1 of 4 blocks/],
+      ['HTML', () => '<!doctype html><title>Hello</title>', /not that of a Kubo/],
+      ['counts that are none', () => counted('4', null), /not that of a Kubo/],
+      ['two lines', () => counted(4, 256).repeat(2), /not that of a Kubo/],
       ['a body without end', () => 'x'.repeat(1 << 20), /too long/],
-    ] as [string, (count: number) => string, RegExp][]) {
+    ] as [string, () => string, RegExp][]) {
       await until(swarm, 'connected');
-      proxy.onPut = (_, response) => response.end(answer(4));
+      proxy.onPut = (_, response) => response.end(answer());
       await t.rejects(only(swarm).put(each(four)), { ...unavailable, message }, name);
       t.match(only(swarm).status().problem, message, 'and the status says so');
     }
@@ -355,44 +362,3 @@ test('no Kubo', async (t) => {
     t.ok(isDagpacsError(error, 'swarm-unavailable'));
   }
 });
-
-async function listen(t: Test, server: Server | TcpServer, port = 0): Promise<string> {
-  const sockets = new Set<import('node:net').Socket>();
-  server.on('connection', (socket) => sockets.add(socket));
-  server.listen(port, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(async () => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  return `http://127.0.0.1:${(server.address() as { port: number }).port}`;
-}
-
-interface Proxy {
-  url: string;
-  /** Answers `block/put` in the node's place. */
-  onPut: ((request: IncomingMessage, response: ServerResponse) => unknown) | undefined;
-}
-
-/** Passes requests on to a real node, but lets a test answer for it. */
-async function startProxy(t: Test, target: string, port?: number): Promise<Proxy> {
-  const proxy: Proxy = { url: '', onPut: undefined };
-  const server = createServer((incoming, outgoing) => {
-    if (proxy.onPut !== undefined && incoming.url?.includes('block/put')) {
-      proxy.onPut(incoming, outgoing);
-      return;
-    }
-    const onward = request(new URL(incoming.url ?? '/', target), {
-      method: incoming.method,
-      headers: incoming.headers,
-    });
-    onward.on('response', (answer) => {
-      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(outgoing);
-    });
-    onward.on('error', () => outgoing.destroy());
-    incoming.pipe(onward);
-  });
-  proxy.url = await listen(t, server, port);
-  return proxy;
-}

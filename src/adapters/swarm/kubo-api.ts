@@ -1,20 +1,24 @@
 import type { Cid } from '../../ipld/cid.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Block } from '../../ports/blocks.ts';
+import type { Outgoing } from '../../ports/swarm.ts';
 import type { KuboAddress } from './api-address.ts';
 import { checkBlock, dropBlock, getBlock, hasBlock } from './block-get.ts';
-import { putBlocks } from './block-put.ts';
+import { importBlocks } from './block-import.ts';
 import { createKuboHttp, KuboRefusal } from './kubo-http.ts';
 import type { SwarmTuning } from './options.ts';
 import { unavailable } from './unavailable.ts';
 import { upload } from './upload.ts';
+
+/** Memory of uploads that no batch has used for so long is given back. */
+const IDLE_MEMORY_MS = 5000;
 
 /** A Kubo that has answered. Its methods throw DagpacsError `swarm-unavailable`, and end when `closing` does. */
 export interface KuboApi {
   /** Peer identity. */
   node: string;
   version: string;
-  put(blocks: AsyncIterable<Block>, closing: AbortSignal): Promise<void>;
+  put(blocks: AsyncIterable<Outgoing>, closing: AbortSignal): Promise<void>;
   has(cid: Cid, closing: AbortSignal): Promise<boolean>;
   check(cid: Cid, closing: AbortSignal): Promise<'whole' | 'missing' | 'damaged'>;
   drop(cid: Cid, closing: AbortSignal): Promise<void>;
@@ -68,6 +72,9 @@ export async function connectKubo(address: KuboAddress, tuning: SwarmTuning, clo
   const uploads = createKuboHttp(address, tuning.parallelRequests);
   // Of their own, so that a reader does not wait for an upload.
   const http = createKuboHttp(address, tuning.parallelReads);
+  /** What blocks are read into on their way out: kept from batch to batch, not for ever. */
+  const idle: Buffer[] = [];
+  let forget: NodeJS.Timeout | undefined;
 
   return {
     node,
@@ -76,11 +83,17 @@ export async function connectKubo(address: KuboAddress, tuning: SwarmTuning, clo
     async put(blocks, signal) {
       const failed = new AbortController();
       const stopping = AbortSignal.any([signal, failed.signal]);
-      const send = (codec: number, group: readonly Block[]) =>
+      const send = (group: readonly Block[]) =>
         attempt('blocks could not be replicated', () =>
-          putBlocks(uploads, codec, group, within(tuning.putTimeoutMs, stopping)),
+          importBlocks(uploads, group, within(tuning.putTimeoutMs, stopping)),
         );
-      await upload(blocks, tuning, send, (reason) => failed.abort(reason));
+      clearTimeout(forget);
+      try {
+        await upload(blocks, tuning, send, (reason) => failed.abort(reason), idle);
+      } finally {
+        clearTimeout(forget);
+        forget = setTimeout(() => idle.splice(0), IDLE_MEMORY_MS).unref();
+      }
     },
     has: (cid, signal) =>
       attempt('Kubo does not tell what it holds', () => hasBlock(http, cid, within(tuning.getTimeoutMs, signal))),
@@ -100,7 +113,8 @@ export async function connectKubo(address: KuboAddress, tuning: SwarmTuning, clo
       }),
     pin: (root, recursive, signal) =>
       attempt('a record could not be pinned', async () => {
-        await client.pin.add(root, { recursive, signal: within(tuning.pinTimeoutMs, signal) });
+        const pinned = await client.pin.add(root, { recursive, signal: within(tuning.pinTimeoutMs, signal) });
+        if (String(pinned) !== String(root)) throw new Error('the node says that it pinned another CID than ours');
       }),
     unpin: (root, signal) =>
       attempt('a pin could not be taken back', async () => {
@@ -159,6 +173,7 @@ export async function connectKubo(address: KuboAddress, tuning: SwarmTuning, clo
         throw failure;
       }),
     close() {
+      clearTimeout(forget);
       uploads.close();
       http.close();
     },

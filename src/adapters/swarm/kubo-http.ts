@@ -13,7 +13,7 @@ export interface Body {
 /** The RPC API of a Kubo over Node's own HTTP client, with connections that are kept. */
 export interface KuboHttp {
   /**
-   * Posts to a command such as `block/put?…`.
+   * Posts to a command such as `dag/import?…`.
    * @returns the answer's bytes
    * @throws Error for a status other than 200, more than `limit` bytes, an error in the trailer, or a connection that broke
    */

@@ -2,8 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cid } from '../../ipld/cid.ts';
 import { DagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
-import type { Block } from '../../ports/blocks.ts';
-import type { NodeStatus, SwarmNode } from '../../ports/swarm.ts';
+import type { NodeStatus, Outgoing, SwarmNode } from '../../ports/swarm.ts';
 import type { KuboAddress } from './api-address.ts';
 import { connectKubo, type KuboApi } from './kubo-api.ts';
 import type { SwarmTuning } from './options.ts';
@@ -66,7 +65,7 @@ export class KuboNode implements SwarmNode {
     return this.#session?.peers.has(node) ?? false;
   }
 
-  put(blocks: AsyncIterable<Block>): Promise<void> {
+  put(blocks: AsyncIterable<Outgoing>): Promise<void> {
     return this.#with((api, signal) => api.put(blocks, signal));
   }
 

@@ -19,11 +19,11 @@ export interface SwarmOptions {
 
 /** Limits that have a good default; milliseconds and bytes. */
 export interface SwarmTuning {
-  /** Blocks in one `block/put` request. */
+  /** Blocks in one request. */
   partsPerRequest: number;
-  /** Bytes of blocks after which a request is sent, even if it could take more parts. */
+  /** Bytes of blocks after which a request is sent, even if it could take more of them. */
   bytesPerRequest: number;
-  /** Requests at a time. Kubo syncs each block to disk, which several requests share better than one. */
+  /** Requests at a time. Kubo hashes and syncs one after the other in each, so that several keep it busy. */
   parallelRequests: number;
   /** Requests for blocks at a time. */
   parallelReads: number;

@@ -28,8 +28,11 @@ function codeOf(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
-/** A web server's error page is not worth more than its first line. */
+/**
+ * A web server's error page is not worth more than its first line. Of a long one the middle is left out: Go's errors end
+ * with their cause.
+ */
 export function firstLine(text: string): string {
   const line = text.trim().split('\n', 1)[0] ?? '';
-  return line.length > 200 ? `${line.slice(0, 200)}…` : line;
+  return line.length > 200 ? `${line.slice(0, 120)}…${line.slice(-80)}` : line;
 }

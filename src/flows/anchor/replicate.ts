@@ -1,8 +1,8 @@
 import { type Cid, RAW } from '../../ipld/cid.ts';
 import { decodeInstanceNode } from '../../ipld/nodes.ts';
-import type { Block, BlockStore } from '../../ports/blocks.ts';
+import type { BlockStore } from '../../ports/blocks.ts';
 import type { Batch, Index } from '../../ports/index.ts';
-import type { SwarmNode } from '../../ports/swarm.ts';
+import type { Outgoing, SwarmNode } from '../../ports/swarm.ts';
 import { walkObject } from '../objects/sealed-object.ts';
 import { leftOf, pinLeft } from '../objects/unpin.ts';
 import { blockAsItLies, wholeBlock } from '../objects/whole-block.ts';
@@ -36,13 +36,13 @@ export async function replicate(
   modules: ReplicateModules,
 ): Promise<void> {
   const lacking = async function* () {
-    for await (const cids of inGroups(cidsOf(batch, modules), ASKED_AT_ONCE)) {
-      const has = await Promise.all(cids.map((cid) => node.has(cid)));
-      for (const [i, cid] of cids.entries()) {
+    for await (const group of inGroups(partsOf(batch, modules), ASKED_AT_ONCE)) {
+      const has = await Promise.all(group.map(({ cid }) => node.has(cid)));
+      for (const [i, { cid, bytes }] of group.entries()) {
         if (has[i]) continue;
         // What is there damaged would not be replaced by what is sent.
         await node.drop(cid);
-        yield { cid, bytes: await wholeBlock(cid, modules.blocks) };
+        yield { cid, bytes: bytes ?? (await wholeBlock(cid, modules.blocks)) };
       }
     }
   };
@@ -68,22 +68,26 @@ async function* blocksOf(
   batch: Batch,
   modules: ReplicateModules,
   pace: ReplicateOptions['pace'],
-): AsyncIterable<Block> {
-  for await (const cid of cidsOf(batch, modules)) {
+): AsyncIterable<Outgoing> {
+  for await (const { cid, bytes } of partsOf(batch, modules)) {
     if (pace && cid.code === RAW) await pace();
-    yield { cid, bytes: await blockAsItLies(cid, modules.blocks) };
+    yield bytes ? { cid, bytes } : { cid, read: (into) => blockAsItLies(cid, modules.blocks, into) };
   }
 }
 
-/** Every block of a batch, what is linked before what links it. */
-async function* cidsOf(batch: Batch, { blocks, index }: ReplicateModules): AsyncIterable<Cid> {
+/** Every block of a batch, what is linked before what links it; with its bytes where they had to be read for its links. */
+async function* partsOf(
+  batch: Batch,
+  { blocks, index }: ReplicateModules,
+): AsyncIterable<{ cid: Cid; bytes?: Uint8Array }> {
   for (const { node } of index.leaves(batch.id)) {
-    const { object, entry } = linksOf(await wholeBlock(node, blocks));
-    for await (const { cid } of walkObject(object, blocks)) yield cid;
-    if (entry) for await (const { cid } of walkObject(entry, blocks)) yield cid;
-    yield node;
+    const bytes = await wholeBlock(node, blocks);
+    const { object, entry } = linksOf(bytes);
+    yield* walkObject(object, blocks);
+    if (entry) yield* walkObject(entry, blocks);
+    yield { cid: node, bytes };
   }
-  yield batch.record;
+  yield { cid: batch.record };
 }
 
 function linksOf(bytes: Uint8Array): { object: Cid; entry?: Cid } {

@@ -8,10 +8,13 @@ export async function wholeBlock(cid: Cid, blocks: BlockStore): Promise<Uint8Arr
   return matchesCid(cid, bytes) ? bytes : blocks.mend(cid);
 }
 
-/** A whole block for somebody who checks it: fetched only where it is missing, or cannot be read. */
-export async function blockAsItLies(cid: Cid, blocks: BlockStore): Promise<Uint8Array> {
+/**
+ * A whole block for somebody who checks it: fetched only where it is missing, or cannot be read.
+ * @param into where it is read to, if that is long enough
+ */
+export async function blockAsItLies(cid: Cid, blocks: BlockStore, into?: Buffer): Promise<Uint8Array> {
   try {
-    return await blocks.read(cid);
+    return await blocks.read(cid, undefined, undefined, into);
   } catch (error) {
     if (!isDagpacsError(error, 'block-missing') && !isDagpacsError(error, 'block-damaged')) throw error;
     return blocks.mend(cid);
