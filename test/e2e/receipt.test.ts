@@ -88,6 +88,18 @@ async function serveVerifier(t: Test, rpc: Rpc): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
+test('a node behind a password is asked with the user and password of its URL', async (t) => {
+  const server = createServer((request, response) => {
+    response.end(JSON.stringify({ result: [request.headers.authorization ?? '', request.url] }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const place = `127.0.0.1:${(server.address() as AddressInfo).port}/key`;
+  const basic = `Basic ${Buffer.from('Zoë:p@ss').toString('base64')}`;
+  t.strictSame(await httpRpc(`http://Zo%C3%AB:p%40ss@${place}`)('eth_chainId', []), [basic, '/key']);
+  t.strictSame(await httpRpc(`http://${place}`)('eth_chainId', []), ['', '/key']);
+});
+
 test('receipts prove instances, versions and studies, with no bridge left', async (t) => {
   const rpc = await chainFor(t);
   const folder = await tempFolder(t);
