@@ -85,7 +85,8 @@ export function encodeRle(pixels: Uint8Array, layout: PixelLayout): Uint8Array {
     }
     if (at % 2 !== 0) out[at++] = 0;
   }
-  return out.subarray(0, at);
+  // Memory of its own: what was too much is free at once, not when garbage is collected.
+  return new Uint8Array(out.buffer.transfer(at));
 }
 
 /** PackBits of one row (PS3.5 §G.3.1). @returns the place after it */

@@ -17,6 +17,7 @@ import { daemonOf, ipfs, skipKubo, startKuboNode } from '../fixtures/kubo.ts';
 import { listen, startProxy } from '../fixtures/kubo-proxy.ts';
 import { freePorts } from '../fixtures/ports.ts';
 import { listeners } from '../fixtures/processes.ts';
+import { startTcpProxy } from '../fixtures/tcp-proxy.ts';
 import { tempFolder } from '../fixtures/temp.ts';
 
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -313,6 +314,23 @@ test('a node that wants to know who asks', { skip: skipKubo }, async (t) => {
   await only(swarm).unpin(record.cid);
   await only(swarm).collectGarbage();
   t.notOk(await only(swarm).has(record.cid), 'what is not pinned is gone');
+});
+
+test('a node that hangs holds up no read that another can answer', { skip: skipKubo }, async (t) => {
+  const [first, second] = [await startKuboNode(), await startKuboNode()];
+  t.teardown(() => Promise.all([first.stop(), second.stop()]));
+  const proxy = await startTcpProxy(first.url);
+  t.teardown(() => proxy.stop());
+  const tuning = { getTimeoutMs: 600_000, probeTimeoutMs: 600_000, probeIntervalMs: 600_000 };
+  const swarm = open(t, { dataDir: await tempFolder(t), apis: [proxy.url, second.url], tuning });
+  for (const node of swarm.nodes) while (node.status().state !== 'connected') await sleep(10);
+  const [both, there] = [block(RAW, randomBytes(1000)), block(RAW, randomBytes(1000))];
+  for (const node of swarm.nodes) await node.put(each([both]));
+  await (swarm.nodes[1] as SwarmNode).put(each([there]));
+  proxy.set('hang');
+  t.same(await swarm.get(both.cid), both.bytes, 'the other one is asked');
+  proxy.set('pass');
+  t.same(await swarm.get(there.cid), there.bytes);
 });
 
 test('two addresses of one node are one node', { skip: skipKubo }, async (t) => {

@@ -59,6 +59,8 @@ async function openPacks(options: BlockStoreOptions): Promise<BlockStore> {
   const current = found?.intact
     ? { pack: found.pack, ...(await openPack(directory, found.pack, found.end)) }
     : await nextPack(directory, Math.max(found?.pack ?? 0, locations.cursor.pack) + 1);
+  // All before it is known, so that the one before is a closed one.
+  locations.settle({ pack: current.pack, offset: current.end });
 
   let packBytes = 0;
   for (const pack of await listPacks(directory)) {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cid } from '../../ipld/cid.ts';
 import { DagpacsError, isDagpacsError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
@@ -8,6 +9,9 @@ import { findBinary } from './find-binary.ts';
 import { startKubo } from './kubo-child.ts';
 import { KuboNode, type NodeOptions } from './node.ts';
 import { SWARM_TUNING, type SwarmOptions, type SwarmTuning } from './options.ts';
+
+/** A block of half a megabyte comes within milliseconds: a node that has not answered by then may not at all. */
+const HEDGE_MS = 500;
 
 /**
  * Opens IPFS proper: the Kubos at `options.apis`, or a private one as a child, or none. Returns at once; connecting, watching
@@ -39,12 +43,10 @@ export function openSwarm(options: SwarmOptions): Swarm {
       if (connected.length === 0) throw new DagpacsError('swarm-unavailable', 'no IPFS node is connected');
       // First what lies there; only then are peers asked, which can take its time.
       for (const peers of [false, true]) {
-        for (const { node, place } of connected) {
-          const bytes = await tryGet(node, cid, peers);
-          if (!bytes) continue;
-          best = place;
-          return bytes;
-        }
+        const found = await firstOf(connected, HEDGE_MS, ({ node }) => tryGet(node, cid, peers));
+        if (!found) continue;
+        best = found.from.place;
+        return found.result;
       }
       return undefined;
     },
@@ -54,6 +56,32 @@ export function openSwarm(options: SwarmOptions): Swarm {
       await Promise.all(nodes.map((node) => node.close()));
     },
   };
+}
+
+/**
+ * Asks one after the other, and the next one also where there is no answer after `patienceMs`, so that one that hangs or is
+ * slow holds up nobody. The first result counts; what else is under way ends by its own time-out.
+ */
+async function firstOf<A, T>(
+  all: readonly A[],
+  patienceMs: number,
+  ask: (one: A) => Promise<T | undefined>,
+): Promise<{ from: A; result: T } | undefined> {
+  const hit = Promise.withResolvers<{ from: A; result: T }>();
+  const asked: Promise<void>[] = [];
+  for (const from of all) {
+    const asking = ask(from).then((result) => {
+      if (result !== undefined) hit.resolve({ from, result });
+    });
+    asked.push(asking);
+    asking.catch(hit.reject);
+    const patience = new AbortController();
+    const pause = sleep(patienceMs, undefined, { signal: patience.signal }).catch(() => undefined);
+    await Promise.race([asking, pause, hit.promise]);
+    patience.abort();
+    if ((await Promise.race([hit.promise, undefined])) !== undefined) break;
+  }
+  return Promise.race([hit.promise, Promise.all(asked).then(() => undefined)]);
 }
 
 /** The node keeps the failure as its problem; another node may have the block. */

@@ -77,7 +77,8 @@ export class BlockScrubber {
     let bytes: Uint8Array | undefined;
     // A leaf may have been dropped where the swarm has it: to fetch it for this would undo that.
     const mayBeDropped = cid.code === RAW && isConfirmed && blocks.thinned() && !blocks.has(cid);
-    const isDropped = mayBeDropped && (held.whole.length > 0 || holders.length === 0);
+    const isUnanswered = held.missing.length + held.damaged.length === 0;
+    const isDropped = mayBeDropped && (held.whole.length > 0 || isUnanswered);
     if (isDropped) this.#report.evicted += 1;
     else bytes = await this.#local(cid);
     await pace((bytes?.length ?? 0) + held.whole.length * (bytes?.length ?? LEAF_BYTES));

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { openPackStore } from '../../../../src/adapters/blocks/pack-store.ts';
@@ -15,10 +16,15 @@ const log = createLog('silent', () => undefined);
 const EVERYTHING = { before: Number.POSITIVE_INFINITY, worthwhile: 0 };
 
 /** A store of small packs with an index that knows nothing of it. */
-async function opened(t: Test) {
-  const dataDir = await tempFolder(t);
+async function opened(t: Test, folder?: string) {
+  const dataDir = folder ?? (await tempFolder(t));
   const blocks = await openPackStore({ directory: join(dataDir, 'blocks'), packBytes: 200_000, log });
-  t.teardown(() => blocks.close());
+  let isOpen = true;
+  const close = async () => {
+    if (isOpen) await blocks.close();
+    isOpen = false;
+  };
+  t.teardown(close);
   const index = openIndex({ dataDir, log });
   t.teardown(() => index.close());
   async function append(codec: number, bytes: Uint8Array): Promise<Cid> {
@@ -30,6 +36,7 @@ async function opened(t: Test) {
   return {
     dataDir,
     blocks,
+    close,
     append,
     leaf: () => append(RAW, randomBytes(50_000)),
     instance: (study: Uint8Array, object: Cid) =>
@@ -94,4 +101,17 @@ test('what comes meanwhile may lead to what lay here before', async (t) => {
   t.ok((freed ?? 0) > 40_000);
   t.notOk(blocks.has(orphan));
   t.ok(blocks.has(again));
+});
+
+test('a pack that was being begun at a crash is none that is damaged', async (t) => {
+  const { dataDir, close, leaf, instance } = await opened(t);
+  const ours = await leaf();
+  await instance(randomBytes(32), ours);
+  const orphan = await leaf();
+  await close();
+  writeFileSync(join(dataDir, 'blocks', 'pack-000002.car'), '');
+  const { blocks: again, compact: run } = await opened(t, dataDir);
+  t.ok(((await run()) ?? 0) > 40_000);
+  t.ok(again.has(ours));
+  t.notOk(again.has(orphan));
 });
