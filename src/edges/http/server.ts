@@ -77,7 +77,13 @@ export async function createApp(options: HttpOptions, modules: HttpModules): Pro
     connectionTimeout: options.idleTimeoutMs,
     keepAliveTimeout: options.idleTimeoutMs,
     requestTimeout: 0,
-    http: { maxHeaderSize: MAX_HEADER, headersTimeout: options.headersTimeoutMs, requireHostHeader: false },
+    http: {
+      maxHeaderSize: MAX_HEADER,
+      headersTimeout: options.headersTimeoutMs,
+      // Node looks every 30 s, and so long would a connection with half a header keep its place.
+      connectionsCheckingInterval: Math.min(options.headersTimeoutMs, 2000),
+      requireHostHeader: false,
+    },
     routerOptions: { maxParamLength: MAX_HEADER },
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, problemOf(error)),
     clientErrorHandler: answerBrokenRequest,

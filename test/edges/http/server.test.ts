@@ -171,6 +171,11 @@ test('what is no HTTP, too large or too slow is ended', async (t) => {
     await raw(port, `GET /dicom-web/studies/${'1'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`),
     /^HTTP\/1\.1 400 .*studyInstanceUID/s,
   );
+  const trickling = connect(port, '127.0.0.1', () => trickling.write('GET / HTTP/1.1\r\nHost: x\r\nX-Long: '));
+  const timer = setInterval(() => trickling.write('x'), 50);
+  const answer = (await trickling.toArray()).join('');
+  clearInterval(timer);
+  t.match(answer, /^HTTP\/1\.1 408 /, 'a header that comes byte by byte');
   const idle = await startMemoryBridge({ http: { idleTimeoutMs: 100 } });
   t.teardown(() => idle.close());
   const slow =
