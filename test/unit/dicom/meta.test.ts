@@ -58,7 +58,7 @@ test('dictionary', (t) => {
 test('UIDs', (t) => {
   for (const good of ['1.2', '2.25.0', '1.2.840.10008.1.2']) t.ok(isStrictUID(good) && isUsableUID(good), good);
   for (const odd of ['1.02.3', '1..2', '1.2.', '.1', '1']) t.ok(!isStrictUID(odd) && isUsableUID(odd), odd);
-  for (const bad of ['', '1.2.a', '1.2/3', '../1', '1.2*', `1.${'2'.repeat(63)}`, '1.2\n'])
+  for (const bad of ['', '.', '..', '1.2.a', '1.2/3', '../1', '1.2*', `1.${'2'.repeat(63)}`, '1.2\n'])
     t.notOk(isUsableUID(bad), bad);
   t.end();
 });
