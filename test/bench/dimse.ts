@@ -92,12 +92,13 @@ export function find(
   return {
     name,
     writes: false,
-    async run({ dimse }) {
+    async run({ name: peer, dimse }) {
       const scu = await openScu(dimse, FIND, IMPLICIT_LE);
       const request = command({ 2: FIND, 256: 0x20, 272: 1, 1792: 0, 2048: 0 });
       for (let question = 0; question < questions; question++) {
         const { status, pending } = await scu.request(request, [identifier(keys(question))]);
-        if (status !== 0 || pending < least) throw new Error(`${name}: ${pending} answers, ${status.toString(16)}`);
+        if (status !== 0 || pending < least)
+          throw new Error(`${name}, ${peer}: ${pending} answers, ${status.toString(16)}`);
       }
       await scu.release();
     },
